@@ -1,0 +1,245 @@
+"""The lake: Delta tables in folders, written by delta-rs, read by Polars and through DuckDB.
+
+Knows versions, files and schemas; knows nothing of what a table means. Many processes may read and
+append while another replaces or compacts: every read is of one pinned version. Processes that use it
+are spawned, never forked (delta-rs and Polars break after a fork).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from pipelines.clock import Clock, SystemClock
+from pipelines.errors import Problem, TableMissing, did_you_mean
+from pipelines.schema import TABLES, Table
+
+ATTEMPTS = 10
+# Readers hold files of the version they pinned; a vacuum must not take them away (DESIGN: 30 days).
+READABLE = "interval 30 days"
+PERSONAL_READABLE = "interval 14 days"
+
+Pins = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables under one folder. Names are `layer.table`; a declared table that was never written reads as empty."""
+
+    root: Path
+    clock: Clock = SystemClock()
+
+    def path(self, name: str) -> Path:
+        layer, _, table = name.partition(".")
+        return self.root / layer / table
+
+    def names(self) -> list[str]:
+        """Every table there is: those written, and those declared."""
+        written = (log.parent for log in self.root.glob("*/*/_delta_log"))
+        return sorted({*TABLES, *(f"{path.parent.name}.{path.name}" for path in written)})
+
+    def version(self, name: str) -> int | None:
+        """The newest version, or None when nothing was ever written."""
+        delta = self._open(name, None)
+        return None if delta is None else int(delta.version())
+
+    def pin(self, names: Iterable[str]) -> dict[str, int]:
+        """The newest version of each table that has one: what a run records that it read."""
+        versions = {name: self.version(name) for name in names}
+        return {name: version for name, version in versions.items() if version is not None}
+
+    def version_at(self, name: str, at: datetime) -> int | None:
+        """The version that was current at a time, or None when the table is younger or it is forgotten."""
+        delta = self._open(name, None)
+        if delta is None:
+            return None
+        moment = at.timestamp() * 1000
+        known = [entry for entry in delta.history() if entry["timestamp"] <= moment]
+        return int(known[0]["version"]) if known else None
+
+    def schema(self, name: str, version: int | None = None) -> pl.Schema:
+        delta = self._open(name, version)
+        if delta is not None:
+            empty = pa.schema(delta.schema().to_arrow()).empty_table()
+            return pl.DataFrame(pl.from_arrow(empty)).schema
+        if name in TABLES:
+            return TABLES[name].schema
+        do = "See what there is: lettermill tables"
+        raise TableMissing(f"there is no table {name}.{did_you_mean(name, self.names())}", do=do)
+
+    def files(self, name: str, version: int | None = None) -> list[str]:
+        """The Parquet files of one version; none for a table that is declared only."""
+        delta = self._open(name, version)
+        return [] if delta is None else [uri.removeprefix("file://") for uri in delta.file_uris()]
+
+    def read(self, name: str, version: int | None = None) -> pl.LazyFrame:
+        schema = self.schema(name, version)
+        files = self.files(name, version)
+        if not files:
+            return pl.LazyFrame(schema=schema)
+        # Columns that older files lack are null; the order is the table's own.
+        scan = pl.scan_parquet(
+            files, missing_columns="insert", extra_columns="ignore", schema=schema
+        )
+        return scan.select(schema.names())
+
+    def connect(
+        self,
+        names: Iterable[str],
+        pins: Pins | None = None,
+        *,
+        memory: str = "4GB",
+        threads: int = 2,
+    ) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection in UTC with one view per name, over the pinned versions' files."""
+        connection = duckdb.connect(config={"memory_limit": memory, "threads": threads})
+        connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")
+        for name in names:
+            layer, _, table = name.partition(".")
+            connection.execute(f'create schema if not exists "{layer}"')
+            body = self.select(name, (pins or {}).get(name))
+            connection.execute(f'create view "{layer}"."{table}" as {body}')
+        return connection
+
+    def select(self, name: str, version: int | None = None) -> str:
+        """The SELECT that reads one version, with every column and type as Delta has them."""
+        types = _duckdb_types(self.schema(name, version))
+        files = self.files(name, version)
+        if not files:
+            columns = ", ".join(f'null::{kind} as "{column}"' for column, kind in types.items())
+            return f"select {columns} where false"
+        held = {row for row in pl.read_parquet_schema(files[0])} if len(files) == 1 else set(types)
+        columns = ", ".join(
+            f'"{column}"::{kind} as "{column}"' if column in held else f'null::{kind} as "{column}"'
+            for column, kind in types.items()
+        )
+        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        return f"select {columns} from read_parquet([{listed}], union_by_name = true)"
+
+    def append(
+        self, table: Table, frame: pl.DataFrame, *, transactions: Mapping[str, int] | None = None
+    ) -> int:
+        """Add rows; returns the new version. `transactions` are Delta application transactions, name → version."""
+        return self._write(table, frame, mode="append", transactions=transactions)
+
+    def replace(self, table: Table, frame: pl.DataFrame, **where: str) -> int:
+        """Put these rows in place of all rows, or of those where `column = value`; returns the new version."""
+        predicate = " and ".join(
+            f"{column} = '{_quoted(value)}'" for column, value in where.items()
+        )
+        return self._write(table, frame, mode="overwrite", predicate=predicate or None)
+
+    def merge(self, table: Table, frame: pl.DataFrame, *, on: tuple[str, ...]) -> int:
+        """Add the rows whose key is not there yet and leave the others as they are; returns how many were added."""
+        for _ in range(ATTEMPTS):
+            pinned = self.version(table.name)
+            known = self.read(table.name, pinned).select(on)
+            fresh = frame.lazy().join(known, on=list(on), how="anti", nulls_equal=True)
+            fresh = fresh.unique(subset=list(on), keep="first", maintain_order=True).collect()
+            if fresh.is_empty() and pinned is not None:
+                return 0
+            if pinned == self.version(table.name):
+                self.append(table, fresh)
+                return fresh.height
+        raise TableMissing(
+            f"{table.name} kept changing while rows were merged into it", do="Try again"
+        )
+
+    def transaction(self, name: str, application: str) -> int | None:
+        """The version an application recorded with its last append."""
+        delta = self._open(name, None)
+        return None if delta is None else delta.transaction_version(application)
+
+    def compact(self, name: str) -> dict[str, int]:
+        """Join small files; readers of older versions keep theirs. Returns files added and removed."""
+        delta = self._open(name, None)
+        if delta is None:
+            return {"files_added": 0, "files_removed": 0}
+        metrics = delta.optimize.compact()
+        return {
+            "files_added": metrics["numFilesAdded"],
+            "files_removed": metrics["numFilesRemoved"],
+        }
+
+    def _open(self, name: str, version: int | None) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.path(name), version=version)
+        except TableNotFoundError:
+            if version is None:
+                return None
+            raise TableMissing(f"{name} has no version {version}") from None
+        except DeltaError as error:
+            raise TableMissing(
+                f"{name} cannot be read{'' if version is None else f' at version {version}'}",
+                [Problem(str(self.path(name)), str(error).splitlines()[0])],
+                do="Versions are kept for 30 days, for 14 where a table holds personal data",
+            ) from error
+
+    def _write(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        *,
+        mode: str,
+        predicate: str | None = None,
+        transactions: Mapping[str, int] | None = None,
+    ) -> int:
+        rows = frame.select(table.schema.names()).cast(dict(table.schema))
+        marks = [
+            Transaction(app_id=app, version=version)
+            for app, version in (transactions or {}).items()
+        ]
+        for attempt in range(ATTEMPTS):
+            try:
+                write_deltalake(
+                    self.path(table.name),
+                    rows,
+                    mode=mode,
+                    predicate=predicate if self.version(table.name) is not None else None,
+                    schema_mode="merge" if mode == "append" or predicate else "overwrite",
+                    configuration=_configuration(table),
+                    commit_properties=CommitProperties(app_transactions=marks or None),
+                )
+                break
+            except CommitFailedError:
+                # Somebody else committed first. Waiting a little, unevenly, lets one of us through.
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self.clock.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311
+        return int(DeltaTable(self.path(table.name)).version())
+
+
+def _configuration(table: Table) -> dict[str, str]:
+    readable = PERSONAL_READABLE if table.personal else READABLE
+    settings = {
+        "delta.deletedFileRetentionDuration": readable,
+        "delta.logRetentionDuration": readable,
+    }
+    if table.personal:
+        # Minima and maxima of an address stay in the log after the row is gone.
+        settings["delta.dataSkippingNumIndexedCols"] = "0"
+    return settings
+
+
+def _duckdb_types(schema: pl.Schema) -> dict[str, str]:
+    empty = pl.DataFrame(schema=schema)
+    connection = duckdb.connect()
+    try:
+        connection.register("empty_frame", empty.to_arrow())
+        described = connection.execute("describe empty_frame").fetchall()
+    finally:
+        connection.close()
+    return {row[0]: row[1] for row in described}
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")

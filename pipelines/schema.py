@@ -1,0 +1,244 @@
+"""Every table of the lake: its columns, its grain, and whether it holds personal data.
+
+The one place where columns are declared. `raw.*`, `quarantine.*` and `segments.<name>` are not here: their
+columns follow from a source or a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import polars as pl
+
+UTC_TIME = pl.Datetime("us", "UTC")
+TEXT, WHOLE, BOOL, DATE = pl.String, pl.Int64, pl.Boolean, pl.Date
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `name` is `layer.table`: the DuckDB view, the folder and the Dagster asset key."""
+
+    name: str
+    grain: str
+    columns: Mapping[str, pl.DataType | type[pl.DataType]]
+    # Personal data: short history, no column statistics (they would stay in the Delta log).
+    personal: bool = False
+    # Rows are replaced and read by this column, a campaign or a segment at a time.
+    by: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+
+    @property
+    def schema(self) -> pl.Schema:
+        return pl.Schema(self.columns)
+
+    def empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
+
+
+IDENTITIES = Table(
+    "core.identities",
+    "one row per (source, external_id)",
+    {"source": TEXT, "external_id": TEXT, "contact_id": WHOLE},
+)
+CONTACTS = Table(
+    "core.contacts",
+    "one row per contact",
+    {
+        "contact_id": WHOLE,
+        "address": TEXT,  # as typed, trimmed
+        "address_normalised": TEXT,  # case-folded, domain as A-label: for comparing, never for sending
+        "first_name": TEXT,
+        "last_name": TEXT,
+        "locale": TEXT,  # BCP 47, such as en-GB
+        "time_zone": TEXT,  # IANA, such as Europe/Paris
+        "country": TEXT,  # ISO 3166-1 alpha-2 where the source gives it
+        "city": TEXT,
+        "birth_on": DATE,
+        "created_at": UTC_TIME,
+        "source": TEXT,
+        "attributes": TEXT,  # JSON object of everything else a source maps
+    },
+    personal=True,
+)
+CONSENTS = Table(
+    "core.consents",
+    "one row per decision a contact made",
+    {
+        "consent_id": TEXT,  # hash of what follows: loading an export twice adds nothing
+        "contact_id": WHOLE,
+        "purpose": TEXT,  # marketing | tracking
+        "topic": TEXT,  # a key of topics.yaml; null for tracking
+        "status": TEXT,  # granted | withdrawn
+        "lawful_basis": TEXT,
+        "wording_version": TEXT,
+        "source": TEXT,
+        "recorded_at": UTC_TIME,
+        "proof": TEXT,
+        "is_fictitious": BOOL,  # made up for a demonstration; live mode refuses it
+    },
+)
+SUPPRESSIONS = Table(
+    "core.suppressions",
+    "one row per decision that somebody is not to be mailed; exported from the people store",
+    {
+        "address_hash": TEXT,  # keyed, so it survives erasure of the contact
+        "contact_id": WHOLE,
+        "scope": TEXT,  # all | brand | topic
+        "scope_key": TEXT,  # which brand or topic; '' for all
+        "reason": TEXT,
+        "since_at": UTC_TIME,
+        "origin": TEXT,
+    },
+)
+ORDERS = Table(
+    "core.orders",
+    "one row per order",
+    {
+        "order_id": TEXT,  # source:external id
+        "contact_id": WHOLE,
+        "ordered_at": UTC_TIME,
+        "amount_minor": WHOLE,  # minor units of currency; negative for a return
+        "currency": TEXT,
+        "status": TEXT,  # completed | cancelled
+        "source": TEXT,
+    },
+)
+ORDER_LINES = Table(
+    "core.order_lines",
+    "one row per line of an order",
+    {
+        "order_id": TEXT,
+        "line_number": WHOLE,
+        "product_id": TEXT,
+        "quantity": WHOLE,
+        "unit_price_minor": WHOLE,
+        "amount_minor": WHOLE,
+        "currency": TEXT,
+    },
+)
+PRODUCTS = Table(
+    "core.products",
+    "one row per product",
+    {
+        "product_id": TEXT,
+        "name": TEXT,
+        "category": TEXT,
+        "price_minor": WHOLE,
+        "currency": TEXT,
+        "source": TEXT,
+    },
+)
+ENGAGEMENT_EVENTS = Table(
+    "core.engagement_events",
+    "one row per event: something a recipient, or a machine on their behalf, did",
+    {
+        "event_id": TEXT,
+        "kind": TEXT,  # open | click | unsubscribe | bounce | complaint
+        "occurred_at": UTC_TIME,
+        "campaign": TEXT,  # partition key: slug or slug@occurrence
+        "contact_id": WHOLE,
+        "link": WHOLE,  # number of the link in the compiled message; null unless a click
+        "detail": TEXT,  # unsubscribe: topic | all; bounce: hard | soft and its status code
+        "is_machine": BOOL,
+        "verdict": TEXT,  # the rule that decided is_machine
+        "rule_version": WHOLE,
+        "user_agent": TEXT,
+        "network": TEXT,  # the /24 or /48 the request came from
+        "log_partition": TEXT,
+        "log_offset": WHOLE,
+    },
+)
+ENGAGEMENT = Table(
+    "core.engagement",
+    "one row per contact who was ever sent a message or did something; machine events left out",
+    {
+        "contact_id": WHOLE,
+        "last_sent_at": UTC_TIME,
+        "last_tracked_sent_at": UTC_TIME,  # null: an open could never have been seen
+        "last_opened_at": UTC_TIME,
+        "last_clicked_at": UTC_TIME,
+        "sent_90_days": WHOLE,
+        "tracked_sent_90_days": WHOLE,
+        "opened_90_days": WHOLE,
+        "clicked_90_days": WHOLE,
+    },
+)
+SEGMENT_HISTORY = Table(
+    "segments.history",
+    "one row per stay of a contact in a segment",
+    {"segment": TEXT, "contact_id": WHOLE, "joined_at": UTC_TIME, "left_at": UTC_TIME},
+    by=("segment",),
+)
+AUDIENCE = Table(
+    "campaigns.audience",
+    "one row per candidate and campaign",
+    {
+        "campaign": TEXT,
+        "bundle": TEXT,  # content hash of the approval it was planned under
+        "contact_id": WHOLE,
+        "recipient": WHOLE,  # 0, 1, 2 … among those to mail; null for the others
+        "decision": TEXT,  # mail | hold_out | excluded
+        "reason": TEXT,  # null for mail
+        "variant": TEXT,
+        "send_at": UTC_TIME,
+        "is_tracked": BOOL,
+        "address_hash": TEXT,  # keyed hash of the normalised address
+        "fields": TEXT,  # JSON object: extra columns of the segment, for personalisation
+        "planned_at": UTC_TIME,
+    },
+    by=("campaign",),
+)
+SENDS = Table(
+    "campaigns.sends",
+    "one row per recipient and campaign; exported from the ledger",
+    {
+        "campaign": TEXT,
+        "contact_id": WHOLE,
+        "recipient": WHOLE,
+        "variant": TEXT,
+        "state": TEXT,  # State of pipelines/delivery/ledger.py, or unclaimed
+        "reason": TEXT,
+        "attempts": WHOLE,
+        "reply_class": TEXT,
+        "is_tracked": BOOL,
+        "message_id": TEXT,
+        "claimed_at": UTC_TIME,
+        "settled_at": UTC_TIME,
+    },
+    by=("campaign",),
+)
+LEDGER_HEADS = Table(
+    "campaigns.ledger_heads",
+    "one row per start of a send: what the lake knows of each ledger",
+    {"campaign": TEXT, "epoch": WHOLE, "home_id": TEXT, "machine_id": TEXT, "started_at": UTC_TIME},
+)
+CAMPAIGN_RESULTS = Table(
+    "reports.campaign",
+    "one row per campaign, arm (variant or hold_out, or all) and measure",
+    {
+        "campaign": TEXT,
+        "arm": TEXT,
+        "measure": TEXT,
+        "count": WHOLE,
+        "of": WHOLE,
+        "rate": pl.Float64,
+        "low": pl.Float64,  # 95 % interval
+        "high": pl.Float64,
+        "made_at": UTC_TIME,
+    },
+    by=("campaign",),
+)
+
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        table.name: table
+        for table in (
+            IDENTITIES, CONTACTS, CONSENTS, SUPPRESSIONS, ORDERS, ORDER_LINES, PRODUCTS, ENGAGEMENT_EVENTS,
+            ENGAGEMENT, SEGMENT_HISTORY, AUDIENCE, SENDS, LEDGER_HEADS, CAMPAIGN_RESULTS,
+        )
+    }
+)  # fmt: skip
