@@ -11,7 +11,7 @@ LettermillError                 what happened, every problem with its place, wha
 ├── SegmentFailed               the same, while it runs: limits, wrong columns, unknown contacts
 ├── CampaignInvalid             assets/campaigns/<slug>/campaign.yaml
 ├── TemplateInvalid             the message of a campaign, a brand or a block
-├── SendHeld                    a send that must not begin: not approved, changed, overdue, paused
+├── SendHeld                    a send that must not begin: not approved, overdue, paused
 ├── LedgerRefused               a ledger that is missing, older, foreign or held by another run
 ├── RelayUnavailable            no SMTP server to talk to
 └── StreamInvalid               the event log or the flow's position in it

@@ -96,9 +96,12 @@ class Settings(BaseModel):
 
     def environ(self) -> dict[str, str]:
         """These settings as environment variables, for a process to be started; no secrets."""
-        names = ("home", "project", "environment", "delivery_mode", "public_url", "edge_port",
-                 "sink_port", "dagster_port", "workers", "connections")  # fmt: skip
-        values = {PREFIX + name.upper(): str(getattr(self, name)) for name in names}
+        secret = _secret_names()
+        values = {
+            PREFIX + name.upper(): ",".join(value) if isinstance(value, list) else str(value)
+            for name, value in self
+            if name not in secret and value is not None
+        }
         return {**os.environ, **values, "DAGSTER_HOME": str(Home(self.home).dagster)}
 
 
@@ -187,7 +190,7 @@ class Home:
 
     @property
     def sink(self) -> Path:
-        """The loopback sink's maildir: new/ and cur/ hold .eml files; sink.json says where it listens."""
+        """The loopback sink's maildir: .eml files in new/ and cur/; sink.json says where it listens."""
         return self.root / "sink"
 
     @property
@@ -209,6 +212,13 @@ class Home:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder a new home is made with; the keys' is made apart, closed to others."""
+        state = (self.lake, self.exports, self.ledgers, self.approvals, self.event_log, self.stream)
+        shown = (self.sink, self.previews, self.reports, self.dagster, self.logs)
+        return (self.root, *state, *shown)
 
     @property
     def exists(self) -> bool:
@@ -241,8 +251,7 @@ def make_home(root: Path, *, kind: HomeKind, at: datetime) -> Home:
     home = Home(root.resolve())
     if home.exists:
         return home
-    for folder in (home.root, home.lake, home.exports, home.ledgers, home.approvals, home.event_log,
-                   home.stream, home.sink, home.previews, home.reports, home.dagster, home.logs):  # fmt: skip
+    for folder in home.folders:
         folder.mkdir(parents=True, exist_ok=True)
     home.keys.mkdir(mode=0o700, exist_ok=True)
     for purpose in ("links", "addresses", "variants"):

@@ -1,0 +1,58 @@
+"""All that runs by itself: jobs, schedules and sensors.
+
+Nothing here decides whether a mail may go: every rule of safety lives in pipelines/delivery. There is
+no retry policy and no automation condition on campaigns/sends, on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from pipelines.campaigns.campaign import Campaign, discover
+from pipelines.partitions import CAMPAIGN
+from pipelines.settings import Settings
+
+load = dg.define_asset_job(
+    "load",
+    selection=dg.AssetSelection.groups("crm", "contacts"),
+    description="Load every source's export: raw rows, quarantine, contacts, consents and orders.",
+)
+segments = dg.define_asset_job(
+    "segments",
+    selection=dg.AssetSelection.groups("segments"),
+    description="Evaluate every segment.",
+)
+nightly_load = dg.ScheduleDefinition(
+    name="nightly_load",
+    job=load,
+    cron_schedule="0 4 * * *",
+    execution_timezone="UTC",
+    description="The exports of the day, before anybody is at work.",
+)
+morning_segments = dg.ScheduleDefinition(
+    name="morning_segments",
+    job=segments,
+    cron_schedule="0 5 * * *",
+    execution_timezone="UTC",
+    description="Every segment once a day; a campaign evaluates its own again when it is due.",
+)
+
+
+@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Register a partition for every campaign folder there is; a folder taken away keeps its past."""
+    known = set(context.instance.get_dynamic_partitions(str(CAMPAIGN.name)))
+    found = discover(Settings.load().project)
+    fresh = sorted(
+        slug for slug, entry in found.items() if isinstance(entry, Campaign) and slug not in known
+    )
+    return dg.SensorResult(
+        dynamic_partitions_requests=[CAMPAIGN.build_add_request(fresh)] if fresh else []
+    )
+
+
+JOBS: Sequence[dg.UnresolvedAssetJobDefinition] = [load, segments]  # type: ignore[attr-defined]
+SCHEDULES: Sequence[dg.ScheduleDefinition] = [nightly_load, morning_segments]
+SENSORS: Sequence[dg.SensorDefinition] = [campaign_folder_added]

@@ -1,0 +1,132 @@
+"""What `lettermill doctor` looks at: settings, home, keys, clock, relay, edge, stream.
+
+Each finding says what was seen and what to do; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import smtplib
+import socket
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.error import URLError
+
+from pipelines.errors import LettermillError
+from pipelines.settings import DeliveryMode, Environment, Home, HomeKind, Settings, machine_id
+
+PATIENCE_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `fine`, a `note`, or a `problem`."""
+
+    what: str
+    state: str
+    told: str
+    do: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every finding, in the order in which they are best mended."""
+    home = Home(settings.home)
+    if not home.exists:
+        told = f"{home.root} is not a home"
+        return [Finding("home", "problem", told, "Make one: lettermill init")]
+    return [*_home(home), *_keys(home), *_delivery(settings, home), *_relay(settings), _edge(settings, home),
+            _stream(home)]  # fmt: skip
+
+
+def _home(home: Home) -> Iterator[Finding]:
+    identity = home.identity()
+    yield Finding("home", "fine", f"{home.root}, for {identity.kind}, {identity.home_id[:8]}")
+    if identity.machine_id != machine_id():
+        do = "Sends are refused here; make a new home, or accept the ledgers one by one with --accept"
+        yield Finding("machine", "problem", "this home was made on another machine", do)
+
+
+def _keys(home: Home) -> Iterator[Finding]:
+    try:
+        for purpose in ("links", "addresses", "variants"):
+            home.key(purpose)
+    except LettermillError as error:
+        yield Finding("keys", "problem", error.what, error.do)
+        return
+    open_to_others = [path.name for path in home.keys.iterdir() if path.stat().st_mode & 0o077]
+    if open_to_others:
+        told = f"others can read {', '.join(sorted(open_to_others))}"
+        yield Finding("keys", "problem", told, f"chmod 600 {home.keys}/*.key")
+    else:
+        yield Finding("keys", "fine", "links, addresses and variants can be signed")
+
+
+def _delivery(settings: Settings, home: Home) -> Iterator[Finding]:
+    mode = settings.delivery_mode
+    if mode is not DeliveryMode.LIVE:
+        told = {
+            DeliveryMode.SINK: "sink: mail is kept in the home and reaches nobody",
+            DeliveryMode.REDIRECT: "redirect: everything goes to one address",
+            DeliveryMode.ALLOWLIST: f"allowlist: {len(settings.allowlist)} entries are mailed",
+        }[mode]
+        yield Finding("delivery", "fine", told)
+        return
+    if settings.environment is not Environment.PRODUCTION:
+        do = "Set LETTERMILL_ENVIRONMENT=production"
+        yield Finding("delivery", "problem", "live needs the production environment", do)
+    if home.identity().kind is not HomeKind.PRODUCTION:
+        do = "Make one: LETTERMILL_ENVIRONMENT=production lettermill init DIR"
+        yield Finding("delivery", "problem", "live needs a home made for production", do)
+    if not settings.public_url.startswith("https://"):
+        do = "Set LETTERMILL_PUBLIC_URL to the https address of the edge"
+        yield Finding("delivery", "problem", "live needs an https public URL", do)
+
+
+def _relay(settings: Settings) -> Iterator[Finding]:
+    if settings.delivery_mode is DeliveryMode.SINK:
+        yield Finding("relay", "fine", "the sink is started by whatever sends")
+        return
+    where = f"{settings.relay_host}:{settings.relay_port}"
+    do = "Set LETTERMILL_RELAY_HOST, _PORT and _TLS to your SMTP server"
+    try:
+        yield Finding("relay", "fine", f"{where} {_greeting(settings)}")
+    except (OSError, smtplib.SMTPException) as error:
+        yield Finding("relay", "problem", f"{where}: {error}", do)
+
+
+def _greeting(settings: Settings) -> str:
+    """Say EHLO (and STARTTLS where set), and leave: nothing is sent."""
+    tls = ssl.create_default_context()
+    host, port = settings.relay_host, settings.relay_port
+    if settings.relay_tls == "implicit":
+        client: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=PATIENCE_SECONDS, context=tls)
+    else:
+        client = smtplib.SMTP(host, port, timeout=PATIENCE_SECONDS)
+    with client:
+        client.ehlo()
+        if settings.relay_tls == "starttls":
+            client.starttls(context=tls)
+        return "answers" + ("" if settings.relay_tls == "none" else " over verified TLS")
+
+
+def _edge(settings: Settings, home: Home) -> Finding:
+    url = f"{settings.public_url}/.well-known/lettermill"
+    serious = "problem" if settings.delivery_mode is DeliveryMode.LIVE else "note"
+    do = "Start it: make dev, or python -m streaming.edge behind your web server"
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
+            found = json.load(answer).get("home_id")
+    except (URLError, OSError, ValueError, socket.timeout) as error:
+        return Finding("edge", serious, f"{settings.public_url} does not answer ({error})", do)
+    if found != home.identity().home_id:
+        return Finding("edge", "problem", "the public URL belongs to another home", do)
+    return Finding("edge", "fine", f"{settings.public_url} answers for this home")
+
+
+def _stream(home: Home) -> Finding:
+    partitions = [path.name for path in home.event_log.iterdir() if path.is_dir()]
+    if not partitions:
+        return Finding("stream", "note", "no event was ever logged")
+    return Finding("stream", "fine", f"event log with {len(partitions)} partitions")

@@ -1,0 +1,22 @@
+"""The Dagster entry point: the assets of `assets/`, their resources, and what runs by itself."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.automation import JOBS, SCHEDULES, SENSORS
+from pipelines.resources import LakeResource, WorkspaceResource
+from pipelines.settings import CHECKOUT
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Everything in the graph. A file a user wrote wrongly becomes an asset that fails, not an error here."""
+    wiring = dg.Definitions(
+        resources={"lake": LakeResource(), "workspace": WorkspaceResource()},
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=SENSORS,
+        executor=dg.in_process_executor,
+    )
+    return dg.Definitions.merge(dg.load_from_defs_folder(path_within_project=CHECKOUT), wiring)
