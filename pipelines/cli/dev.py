@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +16,11 @@ import typer
 
 from pipelines.cli.home import prepare_home
 from pipelines.cli.output import console
+from pipelines.clock import SystemClock
 from pipelines.settings import CHECKOUT, HomeKind, Settings
 
 STOP_SECONDS = 8
+CLOCK = SystemClock()
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
     for process in processes.values():
         if process.poll() is None:
             process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = CLOCK.monotonic() + STOP_SECONDS
     for process in processes.values():
         try:
-            process.wait(max(0.1, deadline - time.monotonic()))
+            process.wait(max(0.1, deadline - CLOCK.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -118,5 +119,5 @@ def _first_to_end(processes: dict[str, subprocess.Popen[bytes]]) -> str | None:
         for name, process in processes.items():
             if process.poll() is not None:
                 return name
-        time.sleep(0.3)
+        CLOCK.sleep(0.3)
     return None

@@ -14,6 +14,7 @@ from rich.table import Table as Grid
 
 from pipelines.cli.doctor import Finding, examine
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
+from pipelines.clock import SystemClock
 from pipelines.errors import SettingInvalid
 from pipelines.lake import Lake
 from pipelines.schema import TABLES
@@ -45,7 +46,7 @@ def init(
 
 def prepare_home(root: Path, kind: HomeKind) -> Home:
     """Make the home with Dagster's settings in it; what is already there stays."""
-    home = make_home(root, kind=kind, at=datetime.now(UTC))
+    home = make_home(root, kind=kind, at=SystemClock().now())
     if not (home.dagster / "dagster.yaml").exists():
         shutil.copy(CHECKOUT / "dagster.yaml", home.dagster / "dagster.yaml")
     return home

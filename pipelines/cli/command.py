@@ -1,0 +1,35 @@
+"""The `lettermill` command: nouns, then verbs.
+
+Data goes to stdout, progress to stderr. Exit code 0: well; 1: a problem was found; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pipelines.cli import campaign, demo, dev, home, segment, source
+from pipelines.errors import LettermillError
+
+app = typer.Typer(
+    help="E-mail marketing as a data pipeline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+home.add_to(app)
+dev.add_to(app)
+demo.add_to(app)
+app.add_typer(source.app, name="source")
+app.add_typer(segment.app, name="segment")
+app.add_typer(campaign.app, name="campaign")
+
+
+def main() -> None:
+    """Run the command; a problem the user can mend is told in words, without a traceback."""
+    try:
+        app()
+    except LettermillError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
