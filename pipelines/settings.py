@@ -104,6 +104,10 @@ class Settings(BaseModel):
         }
         return {**os.environ, **values, "DAGSTER_HOME": str(Home(self.home).dagster)}
 
+    def activate(self) -> None:
+        """Make these the settings of this process and of every process it starts."""
+        os.environ.update(self.environ())
+
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, object], list[Problem]]:
     values: dict[str, object] = {}
