@@ -1,0 +1,139 @@
+"""What was approved, whole: a send reads this and nothing of the project.
+
+Stored as approvals/<key>/<hash>.json beside a file `current` that names one of them. Knows how to
+keep, find and compare approvals; making one is delivery's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.campaigns import brands, topics
+from pipelines.campaigns.brands import Brand
+from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key, folder_of
+from pipelines.campaigns.topics import Topic
+from pipelines.errors import Problem, SendHeld
+
+CURRENT = "current"
+TEMPLATES = (Path("assets/templates/blocks"), Path("assets/templates/layouts"))
+SEGMENTS = Path("sql/segments")
+# Who approved, when, and for how many is said of the content; it is not the content.
+ABOUT = frozenset({"approved_by", "approved_at", "expected_recipients"})
+
+
+class Bundle(BaseModel):
+    """One approval of one campaign: settings, segment SQL and compiled message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    campaign: Campaign
+    key: CampaignKey
+    segments: dict[str, str]
+    message: dict[str, Any]
+    topic: Topic
+    brand: Brand
+    sources: dict[str, str]
+    approved_by: str
+    approved_at: datetime
+    expected_recipients: int
+    environment: str
+
+    @property
+    def content_hash(self) -> str:
+        content = self.model_dump(mode="json", exclude=set(ABOUT))
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def save(bundle: Bundle, approvals: Path) -> Path:
+    """Keep an approval and make it the current one of its key. Returns its file."""
+    folder = approvals / campaign_key(bundle.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{bundle.content_hash}.json"
+    _write_whole(path, bundle.model_dump_json(indent=2))
+    _write_whole(folder / CURRENT, bundle.content_hash)
+    return path
+
+
+def load(key: str, approvals: Path, content_hash: str | None = None) -> Bundle | None:
+    """The approval with this hash, else the current one; None when there is none.
+
+    Raises SendHeld when it is there and cannot be trusted.
+    """
+    folder = approvals / campaign_key(key)
+    name = content_hash
+    if name is None:
+        if not (folder / CURRENT).is_file():
+            return None
+        name = (folder / CURRENT).read_text().strip()
+    path = folder / f"{Path(name).name}.json"
+    if not path.is_file():
+        if content_hash:
+            return None
+        raise _distrusted(key, path, "is missing")
+    try:
+        bundle = Bundle.model_validate_json(path.read_bytes())
+    except ValidationError as invalid:
+        what = f"cannot be read: {invalid.error_count()} problems"
+        raise _distrusted(key, path, what) from invalid
+    if bundle.key != key or bundle.content_hash != name:
+        raise _distrusted(key, path, "is not what was approved: its content hash differs")
+    return bundle
+
+
+def load_current(key: str, approvals: Path) -> Bundle | None:
+    """The current approval of a key; None when it was never approved."""
+    return load(key, approvals)
+
+
+def approved_keys(approvals: Path) -> list[str]:
+    """Every key that has a current approval."""
+    return sorted(path.parent.name for path in approvals.glob(f"*/{CURRENT}"))
+
+
+def fingerprints(campaign: Campaign, project: Path) -> dict[str, str]:
+    """The sha256 of each file a campaign is made from, by its path in the project."""
+    names = [*campaign.audience.include, *campaign.audience.exclude]
+    paths: list[Path] = [project / SEGMENTS / f"{name}.sql" for name in names]
+    paths += [brands.brand_file(project, campaign.brand), project / topics.FILE]
+    folders = [folder_of(project, campaign.slug), *(project / part for part in TEMPLATES)]
+    for folder in folders:
+        paths += (path for path in folder.rglob("*") if path.is_file())
+    return _hashes(paths, project)
+
+
+def changed_since(bundle: Bundle, project: Path) -> list[str]:
+    """The files that are not as they were when the bundle was approved: edited, new or gone."""
+    now = fingerprints(bundle.campaign, project)
+    return sorted(
+        path for path in {*now, *bundle.sources} if now.get(path) != bundle.sources.get(path)
+    )
+
+
+def _hashes(paths: Iterable[Path], project: Path) -> dict[str, str]:
+    return {
+        path.relative_to(project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(set(paths))
+        if path.is_file()
+    }
+
+
+def _distrusted(key: str, path: Path, what: str) -> SendHeld:
+    return SendHeld(
+        f"the approval of {key} cannot be used",
+        [Problem(path.name, what)],
+        do=f"Approve it again: lettermill campaign approve {key}",
+    )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,78 @@
+"""The kinds of value a campaign file may hold, beyond text and numbers.
+
+Knows how each is written by a person; nothing of what it is used for.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+RECIPIENT = "recipient"
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+ContactField = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[A-Za-z0-9_]+)?$")]
+
+
+class IfPassed(StrEnum):
+    """What becomes of recipients whose local send time has passed when the send begins."""
+
+    SKIP = "skip"
+    NEXT_DAY = "next_day"
+
+
+class InDoubt(StrEnum):
+    """What to do about mail nobody can prove was sent or not."""
+
+    SKIP = "skip"
+    ASK = "ask"
+    RESEND = "resend"
+
+
+def _duration(value: object) -> object:
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([mhd])", value)):
+        return timedelta(**{units[match[2]]: int(match[1])})
+    return value
+
+
+def _zone(name: str) -> str:
+    try:
+        if name != RECIPIENT:
+            ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is not an IANA time zone such as Europe/Paris, nor 'recipient'") from None
+    return name
+
+
+def _wall_clock(at: datetime) -> datetime:
+    if at.tzinfo is not None:
+        raise ValueError("must be a wall-clock time without an offset; time_zone says where")
+    return at
+
+
+def _moment(value: object) -> object:
+    # A bare date means its first moment in UTC.
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time(), UTC)
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return value + "T00:00:00Z"
+    return value
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("needs an offset, such as 2026-11-02T08:00:00Z")
+    return at.astimezone(UTC)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+WallClock = Annotated[datetime, AfterValidator(_wall_clock)]
+Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_utc)]

@@ -1,0 +1,106 @@
+"""Compose a message as bytes: headers, plain text, HTML, and pictures that stand in it.
+
+Our own, because the standard library's is 20 times slower, breaks List-Unsubscribe (its policy for
+SMTP rewrites long lines) and has let values become headers. Header values come ready from
+headers.py; this module refuses any that is not one line, folded as RFC 5322 has it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.errors import Refused
+
+LONGEST_LINE = 998
+# '=_' can stand in neither quoted-printable nor base64, so no body can end a part by accident.
+ALTERNATIVE = "=_lettermill_alternative"
+RELATED = "=_lettermill_related"
+
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+# A break inside a value must be a fold: CRLF, then a space, then something.
+_VALUE = re.compile(r"[\x20-\x7e]*(\r\n [\x21-\x7e][\x20-\x7e]*)*")
+# Mail programs and relays stumble over these; tab and line feed are the two controls text has.
+_CONTROLS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
+
+
+@dataclass(frozen=True)
+class Inline:
+    """A picture inside the HTML, named there as `cid:<content_id>`."""
+
+    content_id: str
+    content: bytes
+    kind: str = "image/png"
+
+
+def compose(
+    headers: list[tuple[str, str]], text: str, html: str, inline: Sequence[Inline] = ()
+) -> bytes:
+    """The whole message, CRLF throughout. Raises Refused on a value that would be two headers."""
+    lines = [_header(name, value) for name, value in headers]
+    lines.append("MIME-Version: 1.0")
+    lines.append(f'Content-Type: multipart/alternative; boundary="{ALTERNATIVE}"')
+    html_part = _text_part("html", html)
+    if inline:
+        html_part = _related(html_part, inline)
+    return b"".join(
+        (
+            "\r\n".join(lines).encode("ascii"),
+            b"\r\n\r\n",
+            _multipart(ALTERNATIVE, [_text_part("plain", text), html_part]),
+        )
+    )
+
+
+def _header(name: str, value: str) -> str:
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise Refused(f"the value of the header {name[:40]!r} is not one value")
+    line = f"{name}: {value}"
+    if len(line) > LONGEST_LINE and any(len(part) > LONGEST_LINE for part in line.split("\r\n")):
+        raise Refused(f"the header {name} is longer than {LONGEST_LINE} characters")
+    return line
+
+
+def _multipart(boundary: str, parts: Sequence[bytes]) -> bytes:
+    mark = b"--" + boundary.encode()
+    opened = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
+    return opened + mark + b"--\r\n"
+
+
+def _text_part(kind: str, body: str) -> bytes:
+    body = body.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+    content = body.encode("utf-8", "replace")
+    # Quoted-printable takes 3 bytes for one, base64 4 for 3: equal when a ninth must be quoted.
+    # Every multi-byte character has one byte beyond its count here at least.
+    if (len(content) - len(body)) * 6 > len(content):
+        encoding, encoded = b"base64", _base64(content.replace(b"\n", b"\r\n"))
+    else:
+        encoding = b"quoted-printable"
+        encoded = binascii.b2a_qp(content, istext=True).replace(b"\n", b"\r\n")
+    head = b"Content-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n\r\n"
+    return head % (kind.encode(), encoding) + encoded
+
+
+def _related(html_part: bytes, inline: Sequence[Inline]) -> bytes:
+    head = f'Content-Type: multipart/related; boundary="{RELATED}"; type="text/html"\r\n\r\n'
+    return head.encode() + _multipart(RELATED, [html_part, *(_picture(each) for each in inline)])
+
+
+def _picture(picture: Inline) -> bytes:
+    head = "\r\n".join(
+        (
+            _header("Content-Type", picture.kind),
+            "Content-Transfer-Encoding: base64",
+            _header("Content-ID", f"<{picture.content_id}>"),
+            _header("Content-Disposition", "inline"),
+        )
+    )
+    return head.encode("ascii") + b"\r\n\r\n" + _base64(picture.content)
+
+
+def _base64(content: bytes) -> bytes:
+    encoded = base64.b64encode(content)
+    return b"\r\n".join(encoded[at : at + 76] for at in range(0, len(encoded), 76))

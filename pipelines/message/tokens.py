@@ -1,0 +1,103 @@
+"""Tokens in links and return paths: who did what, signed so that nobody can make one up.
+
+A token carries contact and campaign; its purpose is signed but not carried, so a token for the
+pixel is no token for unsubscribing. Knows no URL and no store.
+
+    token        base64url of  version 1 byte | contact 8 bytes | campaign utf-8 | mac 16 bytes
+    return path  b+ base32 of  version 1 byte | contact 8 bytes | mac 16 bytes
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+VERSION = b"\x01"
+CONTACT_BYTES = 8
+MAC_BYTES = 16
+LONGEST = 400
+RETURN_PATH_PREFIX = "b+"
+# 40 characters of base32 are exactly 25 bytes: no padding, and 42 of the 64 a local part may have.
+RETURN_PATH_CHARACTERS = 40
+
+
+class Purpose(StrEnum):
+    """What a token lets its holder do."""
+
+    OPEN = "open"
+    CLICK = "click"
+    UNSUBSCRIBE = "unsubscribe"
+    VIEW = "view"
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a token says. One read from a return path has no purpose."""
+
+    purpose: Purpose | None
+    campaign: str
+    contact_id: int
+
+
+def sign(token: Token, key: bytes) -> str:
+    """The token as it stands in a URL."""
+    if token.purpose is None:
+        raise ValueError("a token in a URL has a purpose")
+    contact = token.contact_id.to_bytes(CONTACT_BYTES, "big", signed=True)
+    campaign = token.campaign.encode()
+    mac = _mac(token.purpose.value, contact, campaign, key)
+    return base64.urlsafe_b64encode(VERSION + contact + campaign + mac).rstrip(b"=").decode()
+
+
+def read(text: str, purpose: Purpose, key: bytes) -> Token | None:
+    """What a token says; None unless it is ours, for this purpose, letter for letter."""
+    if len(text) > LONGEST or not text.isascii():
+        return None
+    try:
+        whole = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(whole) <= 1 + CONTACT_BYTES + MAC_BYTES or whole[:1] != VERSION:
+        return None
+    contact, campaign, mac = whole[1:9], whole[9:-MAC_BYTES], whole[-MAC_BYTES:]
+    if not hmac.compare_digest(mac, _mac(purpose.value, contact, campaign, key)):
+        return None
+    # base64 has several spellings of the same bytes; only ours counts.
+    if base64.urlsafe_b64encode(whole).rstrip(b"=").decode() != text:
+        return None
+    return Token(purpose, campaign.decode(), int.from_bytes(contact, "big", signed=True))
+
+
+def sign_return_path(campaign: str, contact_id: int, key: bytes) -> str:
+    """The local part a bounce comes back to; upper and lower case mean the same."""
+    contact = contact_id.to_bytes(CONTACT_BYTES, "big", signed=True)
+    whole = VERSION + contact + _mac("bounce", contact, campaign.encode(), key)
+    return RETURN_PATH_PREFIX + base64.b32encode(whole).decode().lower()
+
+
+def read_return_path(local: str, campaigns: Iterable[str], key: bytes) -> Token | None:
+    """Whose mail came back, and of which of these campaigns; None when it is not one of ours."""
+    text = local.lower()
+    body = text.removeprefix(RETURN_PATH_PREFIX)
+    if body == text or len(body) != RETURN_PATH_CHARACTERS or not body.isascii():
+        return None
+    try:
+        whole = base64.b32decode(body.upper())
+    except (binascii.Error, ValueError):
+        return None
+    contact, mac = whole[1:9], whole[9:]
+    if whole[:1] != VERSION:
+        return None
+    for campaign in campaigns:
+        if hmac.compare_digest(mac, _mac("bounce", contact, campaign.encode(), key)):
+            return Token(None, campaign, int.from_bytes(contact, "big", signed=True))
+    return None
+
+
+def _mac(purpose: str, contact: bytes, campaign: bytes, key: bytes) -> bytes:
+    signed = VERSION + purpose.encode() + b"\x00" + contact + campaign
+    return hmac.digest(key, signed, "sha256")[:MAC_BYTES]
