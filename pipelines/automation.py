@@ -1,12 +1,10 @@
 """All that runs by itself: jobs, schedules and sensors.
 
-Nothing here decides whether a mail may go: every rule of safety lives in pipelines/delivery. There is
-no retry policy and no automation condition on campaigns/sends, on purpose.
+Nothing here decides whether a mail may go: every rule of safety lives in pipelines/delivery. On
+purpose there is no retry policy and no automation condition on campaigns/sends.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import dagster as dg
 
@@ -53,6 +51,6 @@ def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResul
     )
 
 
-JOBS: Sequence[dg.UnresolvedAssetJobDefinition] = [load, segments]  # type: ignore[attr-defined]
-SCHEDULES: Sequence[dg.ScheduleDefinition] = [nightly_load, morning_segments]
-SENSORS: Sequence[dg.SensorDefinition] = [campaign_folder_added]
+JOBS = [load, segments]
+SCHEDULES = [nightly_load, morning_segments]
+SENSORS = [campaign_folder_added]

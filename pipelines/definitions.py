@@ -11,7 +11,7 @@ from pipelines.settings import CHECKOUT
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything in the graph. A file a user wrote wrongly becomes an asset that fails, not an error here."""
+    """Everything in the graph; a file that cannot be read is an asset that fails, no error here."""
     wiring = dg.Definitions(
         resources={"lake": LakeResource(), "workspace": WorkspaceResource()},
         jobs=JOBS,

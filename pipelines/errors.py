@@ -18,7 +18,7 @@ LettermillError                 what happened, every problem with its place, wha
 
 Refused and Deferred are not errors of the user's: they are what became of one recipient.
 
-Refused(Exception)              permanent; this recipient gets nothing from this attempt or a later one
+Refused(Exception)              permanent; this recipient gets nothing, now or later
 Deferred(Exception)             temporary; may be tried again
 
 Messages name contact ids, files, lines and settings; never an address or a secret.

@@ -33,3 +33,7 @@ def main() -> None:
     except LettermillError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import smtplib
-import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def _home(home: Home) -> Iterator[Finding]:
     identity = home.identity()
     yield Finding("home", "fine", f"{home.root}, for {identity.kind}, {identity.home_id[:8]}")
     if identity.machine_id != machine_id():
-        do = "Sends are refused here; make a new home, or accept the ledgers one by one with --accept"
+        do = "Sends are refused here; make a new home, or accept each ledger with --accept"
         yield Finding("machine", "problem", "this home was made on another machine", do)
 
 
@@ -118,7 +117,7 @@ def _edge(settings: Settings, home: Home) -> Finding:
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
             found = json.load(answer).get("home_id")
-    except (URLError, OSError, ValueError, socket.timeout) as error:
+    except (URLError, OSError, ValueError) as error:
         return Finding("edge", serious, f"{settings.public_url} does not answer ({error})", do)
     if found != home.identity().home_id:
         return Finding("edge", "problem", "the public URL belongs to another home", do)

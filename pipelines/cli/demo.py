@@ -1,0 +1,90 @@
+"""`lettermill demo`: play the whole road in a home of its own, and show what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+
+from pipelines.cli.output import console, emit_json, out
+from pipelines.demo.figures import Figures
+from pipelines.demo.prepare import CAMPAIGNS, CONTACTS, prepare
+
+TITLES = {
+    "load": "Load the export",
+    "segments": "Evaluate the segment",
+    "approve": "Approve the campaign",
+    "send": "Plan, preview and send",
+    "recipients": "Recipients read, click, leave",
+    "stream": "Events become rows",
+    "report": "Write the report",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    source: Annotated[
+        str, typer.Option(help=f"Whose export: {', '.join(CAMPAIGNS)}.")
+    ] = "shop",
+    file: Annotated[Path | None, typer.Option(help="The source's file.")] = None,
+    contacts: Annotated[int, typer.Option(help="How many the generated shop has.")] = CONTACTS,
+    home: Annotated[Path | None, typer.Option(help="A home for the demo alone.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Run the whole road: export → contacts → segment → mail → events → report. Mails nobody."""
+    from pipelines.demo.run import run  # brings in Dagster, which takes seconds to import
+
+    ready = prepare(source, file, contacts=contacts, home=home)
+    console.print(f"[bold]Lettermill demo[/] · {source} · home {ready.home.root}")
+    with Progress(
+        TextColumn("{task.description:<32}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as bars:
+        tasks = {name: bars.add_task(title, total=1, start=False) for name, title in TITLES.items()}
+        current: list[str] = []
+
+        def stage(name: str, done: int | None = None, of: int | None = None) -> None:
+            if name not in current:
+                for earlier in current:
+                    bars.update(tasks[earlier], completed=bars.tasks[tasks[earlier]].total)
+                    bars.stop_task(tasks[earlier])
+                current.append(name)
+                bars.start_task(tasks[name])
+            if done is not None:
+                bars.update(tasks[name], completed=done, total=of)
+
+        figures = run(ready, stage)
+        bars.update(tasks[current[-1]], completed=bars.tasks[tasks[current[-1]]].total)
+    if as_json:
+        emit_json(figures.as_json())
+    else:
+        _show(figures)
+
+
+def _show(figures: Figures) -> None:
+    grid = Grid(box=None, show_header=False, pad_edge=False)
+    grid.add_column(justify="left")
+    grid.add_column(justify="right")
+    for name in ("read", "quarantined", "contacts"):
+        grid.add_row(name, f"{getattr(figures, name):,}")
+    grid.add_row("in segment", f"{figures.segment_size:,}")
+    for reason, count in figures.excluded.items():
+        grid.add_row(f"[dim]excluded: {reason.replace('_', ' ')}[/]", f"[dim]{count:,}[/]")
+    grid.add_row("held out", f"{figures.held_out:,}")
+    grid.add_row("[bold]sent[/]", f"[bold]{figures.sent:,}[/]")
+    for name in ("opened", "clicked", "unsubscribed", "bounced"):
+        grid.add_row(name, f"{getattr(figures, name):,}")
+    out.print(grid)
+    if figures.sent_this_run == 0:
+        out.print(f"Nobody got a second copy: all {figures.sent:,} had been sent before.")
+    for name in ("preview", "report", "maildir"):
+        out.print(f"{name:<8} {getattr(figures, f'{name}_path')}", soft_wrap=True)

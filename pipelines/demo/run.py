@@ -1,0 +1,162 @@
+"""The demonstration: the whole road from an export to a report, with recipients that answer.
+
+Running it again sends nobody a second copy: the ledger knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import dagster as dg
+
+from pipelines.campaigns.bundle import load_current
+from pipelines.campaigns.campaign import load as load_campaign
+from pipelines.clock import Clock, SystemClock
+from pipelines.definitions import defs
+from pipelines.delivery.approval import approve
+from pipelines.demo.figures import Figures, figures, sent_so_far
+from pipelines.demo.prepare import SEED, Demo
+from pipelines.demo.recipients import play
+from pipelines.errors import LettermillError, StreamInvalid
+from pipelines.partitions import CAMPAIGN
+from pipelines.services import Processes, ended, loopback_services, running
+from streaming.flow import lag
+
+CATCH_UP_SECONDS = 60.0
+APPROVER = "demo"
+# The demo's campaign was due on a day of the past; a person who types the command means it.
+SEND_CONFIG = {"ops": {"campaigns__sends": {"config": {"accept_late": True}}}}
+
+
+class Stage(Protocol):
+    """Shows that a stage of the demo is under way, and how far it is."""
+
+    def __call__(self, name: str, done: int | None = None, of: int | None = None) -> None: ...
+
+
+@dataclass
+class Stopwatch:
+    """Tells which stage begins, and keeps how long each took."""
+
+    stage: Stage
+    clock: Clock
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.stage(name)
+        started = self.clock.monotonic()
+        yield
+        self.seconds[name] = self.clock.monotonic() - started
+
+
+def run(demo: Demo, stage: Stage) -> Figures:
+    """Play the demonstration from wherever it stands; returns its cumulative figures."""
+    demo.settings.activate()
+    clock = SystemClock()
+    timed = Stopwatch(stage, clock)
+    sent_before = sent_so_far(demo)
+    services = loopback_services(demo.settings)
+    with dg.DagsterInstance.get() as instance, running(services, demo.settings) as processes:
+        graph = Graph(instance)
+        _export_to_send(demo, graph, timed)
+        with timed("recipients"):
+            play(
+                demo.home,
+                demo.settings.public_url,
+                seed=SEED,
+                progress=lambda done, of: stage("recipients", done, of),
+            )
+        with timed("stream"):
+            _catch_up(demo, clock, processes)
+        with timed("report"):
+            graph.materialize([["core", "suppressions"], ["core", "engagement"]])
+            graph.materialize([["reports", "campaign"]], partition=demo.campaign)
+    return figures(demo, sent_before=sent_before, seconds=timed.seconds)
+
+
+def _export_to_send(demo: Demo, graph: Graph, timed: Stopwatch) -> None:
+    with timed("load"):
+        graph.run_job("load")
+    with timed("segments"):
+        graph.materialize([["segments", name] for name in _segments(demo)])
+    with timed("approve"):
+        _approve_once(demo)
+    with timed("send"):
+        chain = [["campaigns", name] for name in ("audience", "preview", "sends")]
+        graph.materialize(chain, partition=demo.campaign, config=SEND_CONFIG)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph of the product, run in this process and recorded in the demo's own Dagster instance."""
+
+    instance: dg.DagsterInstance
+
+    def run_job(self, name: str) -> None:
+        done = defs().resolve_job_def(name).execute_in_process(
+            instance=self.instance, raise_on_error=False
+        )
+        _raise_failure(done)
+
+    def materialize(
+        self,
+        keys: Sequence[Sequence[str]],
+        *,
+        partition: str | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        """Make these assets, in the graph's order. Raises what the first failed step raised."""
+        if partition is not None:
+            self.instance.add_dynamic_partitions(str(CAMPAIGN.name), [partition])
+        done = (
+            defs()
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(
+                instance=self.instance,
+                asset_selection=[dg.AssetKey(list(key)) for key in keys],
+                partition_key=partition,
+                run_config=config or {},
+                raise_on_error=False,
+            )
+        )
+        _raise_failure(done)
+
+
+def _raise_failure(done: dg.ExecuteInProcessResult) -> None:
+    """Turn a failed run into one clear message: the step, and what it said."""
+    if done.success:
+        return
+    for event in done.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            told = cause.message.strip() if cause else "failed"
+            raise LettermillError(f"{event.step_key} failed\n{told}")
+    raise LettermillError("a run failed before its first step", do="See <home>/logs")
+
+
+def _segments(demo: Demo) -> list[str]:
+    campaign = load_campaign(demo.settings.project, demo.campaign)
+    return [*campaign.audience.include, *campaign.audience.exclude]
+
+
+def _approve_once(demo: Demo) -> None:
+    if load_current(demo.campaign, demo.home.approvals) is None:
+        approve(demo.campaign, by=APPROVER, workspace=demo.workspace)
+
+
+def _catch_up(demo: Demo, clock: Clock, processes: Processes) -> None:
+    """Wait until the bounce mailbox is empty and every logged event is a row."""
+    deadline = clock.monotonic() + CATCH_UP_SECONDS
+    mailbox = demo.home.sink / "bounces" / "new"
+    while any(mailbox.glob("*")) or any(done < end for done, end in lag(demo.home).values()):
+        if (gone := ended(processes)) is not None:
+            raise StreamInvalid(f"{gone} ended by itself", do=f"See {demo.home.logs / gone}.log")
+        if clock.monotonic() > deadline:
+            told = f"the stream did not catch up within {CATCH_UP_SECONDS:.0f} s"
+            raise StreamInvalid(told, do=f"See {demo.home.logs / 'flow.log'}")
+        clock.sleep(0.1)
