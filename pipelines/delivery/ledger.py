@@ -1,0 +1,264 @@
+"""The ledger of one campaign: who was claimed, and what became of each.
+
+One SQLite file (WAL, synchronous=FULL) per campaign key; contact ids and keyed hashes, never an
+address. A recipient not yet claimed has no row, so "finished" is derived from the audience. Who may
+open it is opening.py's business; how far a message came before a crash is in marks.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.states import FINAL, Candidate, Settlement, State
+from pipelines.errors import LedgerRefused
+
+__all__ = ["BATCH", "FINAL", "Candidate", "Ledger", "Settlement", "State", "micros"]
+
+BATCH = 256
+BUSY_SECONDS = 30.0
+RECOVERED_RETRY = timedelta(minutes=5)
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_SCHEMA = """
+create table if not exists meta (name text primary key, value text not null) without rowid;
+create table if not exists sends (
+  contact_id integer primary key,
+  address_hash text not null unique,
+  recipient integer not null,
+  state text not null,
+  reason text,
+  attempts integer not null default 0,
+  reply_class text,
+  reply text,
+  message_id text,
+  claimed_at integer,
+  settled_at integer,
+  next_at integer,
+  epoch integer not null,
+  worker integer not null
+);
+create index if not exists sends_by_state on sends (state, next_at);
+"""
+_CLAIM = """
+insert into sends (contact_id, address_hash, recipient, state, attempts, claimed_at, epoch, worker)
+values (?, ?, ?, 'claimed', 1, ?, ?, ?)
+on conflict (contact_id) do update set state = 'claimed', recipient = excluded.recipient,
+  attempts = attempts + 1, claimed_at = excluded.claimed_at, settled_at = null, next_at = null,
+  reason = null, reply_class = null, reply = null, epoch = excluded.epoch, worker = excluded.worker
+"""
+_SETTLE = """
+update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
+  settled_at = ?, next_at = ?
+where contact_id = ? and state = 'claimed' and epoch = ?
+"""
+
+
+def micros(at: datetime | None) -> int | None:
+    """A time as the ledger keeps it: whole microseconds since 1970, UTC."""
+    return None if at is None else (at - _EPOCH_START) // timedelta(microseconds=1)
+
+
+def _moment(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH_START + timedelta(microseconds=value)
+
+
+class Ledger:
+    """One open connection. Claims and settlements are durable when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def meta(self, name: str) -> str | None:
+        row = self._db.execute("select value from meta where name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, **values: str) -> None:
+        with _Transaction(self._db):
+            self._db.executemany("insert or replace into meta values (?, ?)", list(values.items()))
+
+    @property
+    def epoch(self) -> int:
+        return int(self.meta("epoch") or 0)
+
+    def claim(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        marks: Marks,
+        epoch: int,
+        worker: int,
+        at: datetime,
+    ) -> list[Candidate]:
+        """Take those nobody had, or that are due again. Raises LedgerRefused in a past epoch."""
+        now = micros(at) or 0
+        with _Transaction(self._db):
+            if self.epoch != epoch:
+                raise LedgerRefused("a newer run has taken over", do="Nothing more was claimed")
+            taken = self._claimable(candidates, epoch, now)
+            for candidate in taken:
+                # Before the commit: a crash between the two leaves no older mark to be believed.
+                marks[candidate.recipient] = Mark.CLAIMED
+            self._db.executemany(
+                _CLAIM,
+                [(c.contact_id, c.address_hash, c.recipient, now, epoch, worker) for c in taken],
+            )
+        return taken
+
+    def _claimable(self, candidates: Sequence[Candidate], epoch: int, now: int) -> list[Candidate]:
+        slots = ",".join("?" * len(candidates))
+        ids = [candidate.contact_id for candidate in candidates]
+        hashes = [candidate.address_hash for candidate in candidates]
+        rows = self._db.execute(
+            f"select contact_id, address_hash, state, next_at, epoch from sends "
+            f"where contact_id in ({slots}) or address_hash in ({slots})",
+            [*ids, *hashes],
+        ).fetchall()
+        known = {row[0]: row for row in rows}
+        owner = {row[1]: row[0] for row in rows}
+        taken = []
+        for candidate in candidates:
+            if (
+                owner.setdefault(candidate.address_hash, candidate.contact_id)
+                != candidate.contact_id
+            ):
+                continue
+            row = known.get(candidate.contact_id)
+            if row is None or _is_due(row[2], row[3], row[4] < epoch, now):
+                taken.append(candidate)
+        return taken
+
+    def settle(self, settlements: Iterable[Settlement], *, epoch: int, at: datetime) -> None:
+        """Write what became of claims of this epoch."""
+        rows = [
+            (s.state, s.reason, s.reply_class, s.reply, s.message_id, micros(at), micros(s.next_at),
+             s.contact_id, epoch)
+            for s in settlements
+        ]  # fmt: skip
+        with _Transaction(self._db):
+            self._db.executemany(_SETTLE, rows)
+
+    def begin_epoch(self, *, marks: Marks, at: datetime) -> int:
+        """Settle what a dead run left, then raise the epoch. Only under the campaign's lock."""
+        open_claims = self._db.execute(
+            "select contact_id, recipient from sends where state = 'claimed'"
+        ).fetchall()
+        retry = micros(at + RECOVERED_RETRY)
+        found = [
+            (*_recovered(marks[recipient] if marks.trusted else None, retry), micros(at), contact)
+            for contact, recipient in open_claims
+        ]
+        with _Transaction(self._db):
+            self._db.executemany(
+                "update sends set state = ?, reason = ?, next_at = ?, settled_at = ? "
+                "where contact_id = ?",
+                found,
+            )
+            epoch = self.epoch + 1
+            self._db.execute("insert or replace into meta values ('epoch', ?)", (str(epoch),))
+        marks.renew()
+        return epoch
+
+    def expire(self, at: datetime) -> int:
+        """Give up on everybody who would still be tried again."""
+        with _Transaction(self._db):
+            return self._db.execute(
+                "update sends set state = 'expired', settled_at = ? where state = 'deferred'",
+                (micros(at),),
+            ).rowcount
+
+    def doubt(self, candidates: Iterable[Candidate], *, at: datetime) -> None:
+        """Put everybody in doubt whose fate is unknown: after a lost or older ledger."""
+        rows = [(c.contact_id, c.address_hash, c.recipient, micros(at)) for c in candidates]
+        with _Transaction(self._db):
+            self._db.execute(
+                "update sends set state = 'in_doubt', reason = 'ledger_accepted', settled_at = ? "
+                "where state in ('claimed', 'deferred', 'confirmed_unsent')",
+                (micros(at),),
+            )
+            self._db.executemany(
+                "insert into sends (contact_id, address_hash, recipient, state, reason, settled_at, "
+                "epoch, worker) values (?, ?, ?, 'in_doubt', 'ledger_accepted', ?, 0, 0) "
+                "on conflict do nothing",
+                rows,
+            )
+
+    def resolve(self, verdicts: Iterable[tuple[int, State]], *, at: datetime) -> int:
+        """Record what evidence says of in-doubt recipients; returns how many it changed."""
+        rows = [(state, micros(at), contact_id) for contact_id, state in verdicts]
+        with _Transaction(self._db):
+            before = self._db.total_changes
+            self._db.executemany(
+                "update sends set state = ?, settled_at = ? "
+                "where contact_id = ? and state = 'in_doubt'",
+                rows,
+            )
+            return self._db.total_changes - before
+
+    def counts(self) -> dict[str, int]:
+        """Recipients by state; states nobody is in are left out."""
+        rows = self._db.execute("select state, count(*) from sends group by state order by state")
+        return {str(state): int(count) for state, count in rows.fetchall()}
+
+    def next_due(self, *, shard: int, workers: int) -> datetime | None:
+        """When the next deferred recipient of a shard may be tried again."""
+        row = self._db.execute(
+            "select min(next_at) from sends where state = 'deferred' and recipient % ? = ?",
+            (workers, shard),
+        ).fetchone()
+        return _moment(row[0])
+
+    def rows(self, state: State | None = None) -> list[dict[str, Any]]:
+        """Every row, or those in one state, as the columns are named; times in microseconds."""
+        where, values = ("where state = ?", [state]) if state else ("", [])
+        cursor = self._db.execute(f"select * from sends {where} order by recipient", values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _is_due(state: str, next_at: int | None, is_older: bool, now: int) -> bool:
+    if state == State.CLAIMED:
+        return is_older  # recovery left it so: provably never sent
+    if state == State.DEFERRED:
+        return next_at is None or next_at <= now
+    return state == State.CONFIRMED_UNSENT
+
+
+def _recovered(mark: Mark | None, retry: int | None) -> tuple[State, str | None, int | None]:
+    """State, reason and next time of a claim whose sender died; mark None: another boot."""
+    if mark is None:
+        return State.IN_DOUBT, "machine_restarted", None
+    return {
+        Mark.NONE: (State.CLAIMED, None, None),
+        Mark.CLAIMED: (State.CLAIMED, None, None),
+        Mark.DOT: (State.IN_DOUBT, "sender_died", None),
+        Mark.ACCEPTED: (State.ACCEPTED, None, None),
+        Mark.DEFERRED: (State.DEFERRED, None, retry),
+        Mark.REJECTED: (State.REJECTED, None, None),
+    }[mark]
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE … COMMIT: the write lock is taken first, so nothing read can be stale."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("begin immediate")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._db.execute("commit" if kind is None else "rollback")

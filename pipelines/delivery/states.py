@@ -1,0 +1,49 @@
+"""The words of the ledger: states, who is claimed, what became of them. No storage here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What became of one recipient. Audience(mail) = the sum of these + not yet claimed."""
+
+    CLAIMED = "claimed"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    IN_DOUBT = "in_doubt"
+    CONFIRMED_SENT = "confirmed_sent"
+    CONFIRMED_UNSENT = "confirmed_unsent"
+    WAIVED = "waived"
+    WITHHELD = "withheld"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+# From these nobody is mailed again, unless evidence says that an in-doubt message never arrived.
+FINAL = frozenset(State) - {State.CLAIMED, State.DEFERRED, State.CONFIRMED_UNSENT}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One recipient a worker would like to claim."""
+
+    contact_id: int
+    address_hash: str
+    recipient: int
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What became of one claim."""
+
+    contact_id: int
+    state: State
+    reason: str | None = None
+    reply_class: str | None = None
+    reply: str | None = None
+    message_id: str | None = None
+    next_at: datetime | None = None
