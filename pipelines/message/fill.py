@@ -7,6 +7,7 @@ may get it at all was decided in delivery.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from pipelines.message.tokens import Purpose, Token
 
 # A value of 100 kB fits; a loop over one that fills the memory does not.
 LARGEST = 500_000
+_EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 HIDDEN = (
     '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
     'overflow:hidden">{}</div>'
@@ -107,7 +109,8 @@ class Filler:
         subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
         preheader = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
         html = _rendered(templates.html, {**values, "_preheader": preheader})
-        text = _rendered(templates.text, values)
+        # A paragraph left out leaves its empty lines behind.
+        text = _EMPTY_LINES.sub("\n\n", _rendered(templates.text, values)).strip() + "\n"
         identifier = message_id(
             self._campaign, recipient.contact_id, self._key, self._message.message_id_domain
         )

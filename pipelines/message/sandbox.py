@@ -21,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 FILTERS = frozenset({
     "abs", "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int",
     "items", "join", "last", "length", "list", "lower", "max", "min", "reject", "rejectattr",
-    "replace", "round", "select", "selectattr", "sort", "sum", "title", "trim", "truncate",
+    "round", "select", "selectattr", "sort", "sum", "title", "trim", "truncate",
     "unique", "upper", "urlencode", "wordcount",
 })
 TESTS = frozenset({
@@ -79,8 +79,6 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
         autoescape=autoescape,
         undefined=StrictUndefined,
         finalize=_shown,
-        trim_blocks=not autoescape,
-        lstrip_blocks=not autoescape,
         auto_reload=False,
     )
     reduced = _reduced(environment)

@@ -1,0 +1,130 @@
+"""Find what is wrong with a template before anybody is mailed, and say in which file and line.
+
+Knows Jinja's errors and what names a message may use; compiles nothing itself.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from jinja2 import TemplateNotFound, TemplateSyntaxError, meta
+
+from pipelines.errors import Problem, Refused, did_you_mean
+from pipelines.message.compiled import CompiledMessage
+from pipelines.message.fill import Filler, Recipient
+from pipelines.message.sandbox import MessageEnvironment, fill_environment
+from pipelines.message.tags import Tags
+
+SAMPLE = {
+    "first_name": "Ada",
+    "last_name": "Archer",
+    "locale": "en-GB",
+    "country": "GB",
+    "city": "Millbridge",
+    "time_zone": "Europe/London",
+    "birth_on": date(1990, 4, 1),
+}
+
+
+class _Anything(dict[str, Any]):
+    """Attributes in which every name is found; which of them a source gives is not known here."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def compile_problem(error: Exception, body: str) -> Problem:
+    """What went wrong while blocks and layouts were put together."""
+    if isinstance(error, TemplateSyntaxError):
+        return Problem(
+            f"{error.filename or error.name or body}, line {error.lineno}", str(error.message)
+        )
+    if isinstance(error, TemplateNotFound):
+        return Problem(body, f"names the template '{error.name}', which does not exist")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.endswith((".j2", ".md"))
+    ]
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else body
+    return Problem(place, str(error))
+
+
+def fill_problems(
+    compiled: CompiledMessage, tags: Tags, sources: Mapping[str, str]
+) -> list[Problem]:
+    """Syntax, unknown names, and what sample people bring to light; empty when all is well."""
+    problems = list(_syntax_and_names(compiled, tags, sources))
+    return problems or list(_samples(compiled))
+
+
+def _parts(compiled: CompiledMessage) -> Iterator[tuple[str, str, bool]]:
+    for number, (variant, subject) in enumerate(compiled.subjects.items(), 1):
+        yield f"campaign.yaml, variants[{number}].subject", subject, False
+        preheader = compiled.preheaders.get(variant, "")
+        yield f"campaign.yaml, variants[{number}].preheader", preheader, False
+    yield "the body", compiled.html, True
+    yield "the plain text", compiled.text, False
+
+
+def _syntax_and_names(
+    compiled: CompiledMessage, tags: Tags, sources: Mapping[str, str]
+) -> Iterator[Problem]:
+    seen: set[Problem] = set()
+    for place, source, is_html in _parts(compiled):
+        environment = fill_environment(autoescape=is_html)
+        is_body = not place.startswith("campaign.yaml")
+        try:
+            tree = environment.parse(source)
+            environment.compile(tree)
+        except TemplateSyntaxError as error:
+            problem = _located(error, environment, sources) if is_body else None
+            problem = problem or Problem(place, str(error.message))
+            if problem not in seen:
+                seen.add(problem)
+                yield problem
+            continue
+        for name in sorted(meta.find_undeclared_variables(tree) - set(compiled.default_fields)):
+            where = (tags.place_of(name) if is_body else None) or place
+            near = did_you_mean(name, compiled.default_fields)
+            what = f"'{name}' is neither a field of a contact nor listed under fields.{near}"
+            problem = Problem(where, what)
+            if problem not in seen:
+                seen.add(problem)
+                yield problem
+
+
+def _located(
+    error: TemplateSyntaxError, environment: MessageEnvironment, sources: Mapping[str, str]
+) -> Problem | None:
+    """The same error in the file it came from: line numbers of a compiled page help nobody."""
+    for file, source in sources.items():
+        try:
+            environment.compile(environment.parse(source))
+        except TemplateSyntaxError as own:
+            if own.message == error.message:
+                return Problem(f"{file}, line {own.lineno}", str(own.message))
+    return None
+
+
+def _samples(compiled: CompiledMessage) -> Iterator[Problem]:
+    filler = Filler(compiled, public_url="https://e.example", campaign="sample", link_key=b"sample")
+    empty = dict.fromkeys(SAMPLE)
+    for who, fields in (("a contact with every field", SAMPLE), ("one without any", empty)):
+        for variant in compiled.subjects:
+            recipient = Recipient(
+                contact_id=1,
+                address="ada@shop.example",
+                variant=variant,
+                is_tracked=True,
+                date=datetime(2026, 1, 1, tzinfo=UTC),
+                fields={**fields, "attributes": _Anything()},
+            )
+            try:
+                filler.fill(recipient)
+            except Refused as refused:
+                cause = f": {refused.__cause__}" if refused.__cause__ else ""
+                yield Problem(f"variant '{variant}' for {who}", f"{refused}{cause}")

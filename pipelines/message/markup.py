@@ -1,0 +1,109 @@
+"""From MJML to the HTML that is sent: rendered, styles inlined, links numbered.
+
+Works on markup whose fill-time tags are protected (tags.py). Reads no file and asks no network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html import unescape
+
+import css_inline
+import mrml
+
+from pipelines.errors import Problem
+from pipelines.message.compiled import PIXEL, PREHEADER, UNSUBSCRIBE, link_mark
+from pipelines.message.tags import Tag, Tags
+
+_ATTRIBUTE = r'\s+[\w:@.-]+(?:="[^"]*")?'
+_HREF = re.compile(rf'(<(?:a|area)\b(?:{_ATTRIBUTE})*?\s+href=")([^"]*)(")')
+_IMAGE = re.compile(rf'<img\b(?:{_ATTRIBUTE})*?\s+src="([^"]*)"')
+_TABLE = re.compile(r"(<table\b[^>]*>)(?=\s*(?:<!--LMTAG\d+X-->\s*)+<tr\b)")
+_BODY = re.compile(r"<body\b[^>]*>")
+_HOST = re.compile(r"https?://[a-z0-9.-]+(:\d+)?(/|\?|#)", re.IGNORECASE)
+_WEB = re.compile(r"https?://[^\s<>\"]+")
+_OTHER = ("mailto:", "tel:", "#")
+
+
+def from_mjml(source: str) -> str:
+    """MJML as HTML. Raises OSError with the parser's words; `mj-include` is not supported."""
+    # No fonts: the defaults are style sheets on somebody else's server.
+    options = mrml.RenderOptions(fonts={})
+    return str(mrml.to_html(source, render_options=options).content)
+
+
+def inlined(markup: str) -> str:
+    """The page with its styles on the elements; media queries stay in the head."""
+    # A row that follows a tag has no <tbody> yet; without one the parser opens it behind the tag,
+    # and a loop that starts at the tag would open one for each round.
+    markup = _TABLE.sub(r"\1<tbody>", markup)
+    inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=True)
+    return str(inliner.inline(markup))
+
+
+def marked(markup: str) -> str:
+    """The page with marks where preheader and pixel belong."""
+    body = _BODY.search(markup)
+    at = body.end() if body else 0
+    end = markup.rfind("</body>")
+    end = len(markup) if end < 0 else end
+    return markup[:at] + PREHEADER + markup[at:end] + PIXEL + markup[end:]
+
+
+def image_addresses(markup: str) -> list[str]:
+    return [unescape(address) for address in _IMAGE.findall(markup)]
+
+
+@dataclass
+class Links:
+    """The links of a message by number, and what is wrong with those that have none."""
+
+    tags: Tags
+    addresses: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def number(self, address: str) -> str:
+        """The mark of an address; the same address has the same number everywhere."""
+        if address not in self.addresses:
+            self.addresses.append(address)
+        return link_mark(self.addresses.index(address))
+
+    def in_html(self, markup: str) -> str:
+        """The page with marks in place of addresses that are the same for everybody."""
+        return _HREF.sub(lambda match: match[1] + self._target(match[2]) + match[3], markup)
+
+    def in_text(self, text: str) -> str:
+        """The same for addresses in text that somebody wrote."""
+
+        def mark(match: re.Match[str]) -> str:
+            address = match[0].rstrip(".,;:!?)]")
+            if self.tags.within(address):
+                return match[0]
+            return self.number(address) + match[0][len(address) :]
+
+        return _WEB.sub(mark, text)
+
+    def _target(self, escaped: str) -> str:
+        address = unescape(escaped).strip()
+        if address == UNSUBSCRIBE or address.startswith(_OTHER):
+            return escaped
+        personal = self.tags.within(address)
+        if not personal and _WEB.fullmatch(address) and "{{" not in address:
+            return self.number(address)
+        if personal and _HOST.match(address):
+            return self.tags.rewrite(escaped, _url_encoded)
+        places: Iterable[str] = [tag.place for tag in personal] or ["a link"]
+        what = f"'{self.tags.restore(address)[:80]}' is not a whole web address"
+        if personal:
+            what += ": its host must be the same for everybody"
+        self.problems.append(Problem(next(iter(places)), what))
+        return escaped
+
+
+def _url_encoded(tag: Tag) -> Tag:
+    """The same tag with its value encoded for a URL."""
+    if tag.is_block:
+        return tag
+    return Tag("{{ (" + tag.source[2:-2].strip("-+ \n") + ")|url }}", tag.file, tag.line)

@@ -1,0 +1,145 @@
+"""Keep fill-time tags out of harm's way while a message is put together.
+
+MJML and HTML parsers move text out of tables and escape what looks odd to them. So each `{{ … }}`
+and `{% … %}` becomes a word when its file is read, block tags between elements become comments, and
+all are put back at the end. Knows where each tag came from; nothing of what it means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from jinja2 import BaseLoader, Environment, TemplateNotFound
+
+_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#\s.*?#\}", re.DOTALL)
+_TOKEN = re.compile(r"LMTAG(\d+)X")
+_COMMENT = re.compile(r"<!--\s*LMTAG(\d+)X\s*-->")
+_MARKUP = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
+_ONLY_BLOCKS = re.compile(r"^[ \t]*((?:LMTAG\d+X[ \t]*)+)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One fill-time tag as somebody wrote it, and where."""
+
+    source: str
+    file: str
+    line: int
+
+    @property
+    def is_block(self) -> bool:
+        return self.source.startswith("{%")
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclass
+class Tags:
+    """Every tag met so far, by number."""
+
+    known: list[Tag] = field(default_factory=list)
+
+    def protect(self, source: str, file: str) -> str:
+        """The source with a word in place of each tag; lines stay where they are."""
+
+        def word(match: re.Match[str]) -> str:
+            lines = "\n" * match[0].count("\n")
+            if match[0].startswith("{#"):
+                return lines
+            line = source.count("\n", 0, match.start()) + 1
+            return self.add(Tag(match[0], file, line)) + lines
+
+        return _TAG.sub(word, source)
+
+    def add(self, tag: Tag) -> str:
+        self.known.append(tag)
+        return f"LMTAG{len(self.known) - 1}X"
+
+    def as_comments(self, markup: str) -> str:
+        """Block tags between elements as comments, which stay put anywhere, in a table too."""
+        out, at = [], 0
+        for match in _MARKUP.finditer(markup):
+            out += [self._commented(markup[at : match.start()]), match[0]]
+            at = match.end()
+        return "".join([*out, self._commented(markup[at:])])
+
+    def restore(self, markup: str) -> str:
+        """The tags again, in place of comments and words."""
+        return _TOKEN.sub(self._source, _COMMENT.sub(self._source, markup))
+
+    def restore_lines(self, text: str) -> str:
+        """The same for plain text: a line of nothing but block tags leaves no empty line."""
+
+        def joined(match: re.Match[str]) -> str:
+            numbers = _TOKEN.findall(match[1])
+            is_block = all(self.known[int(number)].is_block for number in numbers)
+            return match[1].strip() if is_block else match[0]
+
+        return self.restore(_ONLY_BLOCKS.sub(joined, text))
+
+    def within(self, markup: str) -> list[Tag]:
+        """The tags a piece of markup holds."""
+        return [self.known[int(number)] for number in _TOKEN.findall(markup)]
+
+    def rewrite(self, value: str, change: Callable[[Tag], Tag]) -> str:
+        """The value with new tags in place of those it holds."""
+        return _TOKEN.sub(lambda match: self.add(change(self.known[int(match[1])])), value)
+
+    def place_of(self, name: str) -> str | None:
+        """Where a name is first used."""
+        word = re.compile(rf"\b{re.escape(name)}\b")
+        return next((tag.place for tag in self.known if word.search(tag.source)), None)
+
+    def _commented(self, text: str) -> str:
+        return _TOKEN.sub(
+            lambda match: f"<!--{match[0]}-->" if self.known[int(match[1])].is_block else match[0],
+            text,
+        )
+
+    def _source(self, match: re.Match[str]) -> str:
+        return self.known[int(match[1])].source
+
+
+class ProjectLoader(BaseLoader):
+    """Reads templates from a campaign's folder and from assets/templates, and from nowhere else."""
+
+    def __init__(self, roots: list[Path], project: Path, tags: Tags) -> None:
+        self._roots = [root.resolve() for root in roots]
+        self._project = project.resolve()
+        self._tags = tags
+        # Path in the project → text as written: for saying where something is.
+        self.sources: dict[str, str] = {}
+
+    def get_source(
+        self,
+        environment: Environment,  # noqa: ARG002
+        template: str,
+    ) -> tuple[str, str, Callable[[], bool]]:
+        path = self._find(template)
+        shown = path.relative_to(self._project).as_posix()
+        source = path.read_text(encoding="utf-8")
+        self.sources[shown] = source
+        return self._tags.protect(source, shown), shown, lambda: True
+
+    def names(self, folder: str, suffix: str) -> list[str]:
+        """The templates of one folder, such as `blocks/button.mjml.j2`."""
+        return sorted(
+            f"{folder}/{path.name}"
+            for root in self._roots
+            for path in (root / folder).glob(f"*{suffix}")
+        )
+
+    def _find(self, template: str) -> Path:
+        name = PurePosixPath(template)
+        if not name.is_absolute() and ".." not in name.parts:
+            for root in self._roots:
+                # Resolved, so that no symbolic link leads out of the root.
+                path = (root / name).resolve()
+                if path.is_file() and path.is_relative_to(root):
+                    return path
+        raise TemplateNotFound(template)
