@@ -13,7 +13,6 @@ from email import message_from_bytes
 from email.message import Message
 from email.policy import compat32
 from email.utils import getaddresses
-from hashlib import blake2b
 
 from pipelines.message import tokens
 
@@ -33,7 +32,6 @@ class BounceReport:
     is_hard: bool
     local_parts: tuple[str, ...]
     unsubscribe_tokens: tuple[str, ...]
-    digest: str  # of the whole report: the same report read twice is one event
 
 
 def read_report(raw: bytes) -> BounceReport | None:
@@ -64,7 +62,6 @@ def _read(raw: bytes) -> BounceReport | None:
         is_hard=status in HARD,
         local_parts=tuple(dict.fromkeys(_local_parts([*named, *paths]))),
         unsubscribe_tokens=tuple(dict.fromkeys(_unsubscribe_tokens(returned))),
-        digest=blake2b(raw, digest_size=16).hexdigest(),
     )
 
 

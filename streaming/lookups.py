@@ -1,0 +1,97 @@
+"""What the edge and the mailbox look up about a signed token: its campaign, its recipient's hash.
+
+Blocking; callers on an event loop put it on one thread. Answers None where there is nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines.campaigns import bundle
+from pipelines.campaigns.bundle import Bundle
+from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
+from pipelines.errors import SendHeld
+from pipelines.lake import Lake
+from pipelines.message.tokens import Token
+from pipelines.schema import AUDIENCE
+from pipelines.settings import Home
+
+KEPT = 8
+
+
+@dataclass
+class Lookups:
+    """Approved bundles and audiences of a home, the latest few kept in memory."""
+
+    home: Home
+    _bundles: dict[str, tuple[int, Bundle | None]] = field(default_factory=dict)
+    _hashes: dict[tuple[str, int], dict[int, str]] = field(default_factory=dict)
+
+    def bundle(self, campaign: str) -> Bundle | None:
+        """The current approval of a campaign, read again when it was approved again."""
+        stamp = _modified(self.home.approvals / campaign / bundle.CURRENT)
+        kept = self._bundles.get(campaign)
+        if kept is None or kept[0] != stamp:
+            try:
+                found = bundle.load_current(campaign, self.home.approvals) if stamp else None
+            except SendHeld:
+                found = None
+            self._bundles[campaign] = kept = (stamp, found)
+            _forget(self._bundles)
+        return kept[1]
+
+    def link(self, campaign: str, number: int) -> str | None:
+        """Where a link of an approved message leads."""
+        approved = self.bundle(campaign)
+        links = approved.message.get("links", []) if approved else []
+        return str(links[number]) if 0 <= number < len(links) else None
+
+    def address_hash(self, token: Token) -> str:
+        """The keyed hash a recipient was planned under; '' when no audience holds them."""
+        lake = Lake(self.home.lake)
+        version = lake.version(AUDIENCE.name)
+        if version is None:
+            return ""
+        key = (token.campaign, version)
+        if key not in self._hashes:
+            of_campaign = lake.read(AUDIENCE.name, version).filter(
+                (pl.col("campaign") == token.campaign) & (pl.col("decision") == "mail")
+            )
+            pairs = of_campaign.select("contact_id", "address_hash").collect()
+            self._hashes[key] = dict(pairs.iter_rows())
+            _forget(self._hashes)
+        return self._hashes[key].get(token.contact_id) or ""
+
+    def suppress(
+        self, people: PeopleStore, token: Token, *, reason: Reason, scope: Scope, at: datetime
+    ) -> None:
+        """Write a decision to the people store. Where no approval tells the topic, it is all."""
+        approved = self.bundle(token.campaign)
+        is_topic = scope is Scope.TOPIC and approved is not None
+        decision = Suppression(
+            address_hash=self.address_hash(token),
+            contact_id=token.contact_id,
+            scope=Scope.TOPIC if is_topic else Scope.ALL,
+            scope_key=approved.topic.key if is_topic and approved else "",
+            reason=reason,
+            since_at=at,
+            origin=f"campaign {token.campaign}",
+        )
+        people.suppress([decision])
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _forget(kept: dict[Any, Any]) -> None:
+    while len(kept) > KEPT:
+        del kept[next(iter(kept))]
