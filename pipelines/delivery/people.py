@@ -1,0 +1,209 @@
+"""Who must not be mailed: the store the sender asks, and the truth behind core.suppressions.
+
+One SQLite file that the edge, the stream, the command and the sender share. A decision is on disk when
+`suppress` returns. Holds contact ids and keyed hashes, no addresses.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.schema import SUPPRESSIONS
+
+BUSY_MS = 15_000
+TABLES = """
+create table if not exists suppressions (
+    address_hash text not null,
+    contact_id integer,
+    scope text not null,
+    scope_key text not null,
+    reason text not null,
+    since_at integer not null,
+    origin text not null,
+    released_at integer,
+    primary key (address_hash, contact_id, scope, scope_key)
+);
+create table if not exists tracking_withdrawals (contact_id integer primary key, since_at integer not null);
+create table if not exists last_mailed (
+    contact_id integer not null,
+    campaign text not null,
+    mailed_at integer not null,
+    primary key (contact_id, campaign)
+) without rowid;
+"""
+
+
+class Scope(StrEnum):
+    """How much somebody left."""
+
+    ALL = "all"
+    BRAND = "brand"
+    TOPIC = "topic"
+
+
+class Reason(StrEnum):
+    """Why somebody is not to be mailed."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINT = "complaint"
+    HARD_BOUNCE = "hard_bounce"
+    ERASED = "erased"
+    IMPORTED = "imported"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """One decision. `scope_key` names the brand or topic, and is empty for all."""
+
+    address_hash: str
+    contact_id: int | None
+    scope: Scope
+    scope_key: str
+    reason: Reason
+    since_at: datetime
+    origin: str
+
+
+class PeopleStore:
+    """The people store of a home; made when it is first opened. One per process and thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._watcher: sqlite3.Connection | None = None
+        self._own = 0
+        with self._open() as connection:
+            connection.executescript(TABLES)
+
+    def suppress(self, decisions: Iterable[Suppression]) -> int:
+        """Keep decisions; one that is already in force stays as it was. Returns how many were new."""
+        rows = [
+            (
+                d.address_hash,
+                -1 if d.contact_id is None else d.contact_id,
+                d.scope.value,
+                "" if d.scope is Scope.ALL else d.scope_key,
+                d.reason.value,
+                _micros(d.since_at),
+                d.origin,
+            )
+            for d in decisions
+        ]
+        with self._open() as connection, connection:
+            before = connection.total_changes
+            connection.executemany(
+                "insert into suppressions values (?, ?, ?, ?, ?, ?, ?, null)"
+                " on conflict do update set released_at = null, reason = excluded.reason,"
+                " since_at = excluded.since_at, origin = excluded.origin"
+                " where released_at is not null",
+                rows,
+            )
+            new = connection.total_changes - before
+        self._own += 1
+        return new
+
+    def release(self, address_hash: str, *, scope: Scope, scope_key: str, at: datetime) -> int:
+        """End decisions of one scope, because the person came back. Returns how many ended."""
+        with self._open() as connection, connection:
+            ended = connection.execute(
+                "update suppressions set released_at = ? where address_hash = ? and scope = ?"
+                " and scope_key = ? and released_at is null",
+                (_micros(at), address_hash, scope.value, scope_key),
+            ).rowcount
+        self._own += 1
+        return ended
+
+    def is_suppressed(self, address_hash: str, *, topic: str, brand: str) -> bool:
+        return address_hash in self.suppressed_hashes(topic, brand)
+
+    def suppressed_hashes(self, topic: str, brand: str) -> set[str]:
+        """The address hashes that mail of this topic and brand must not reach."""
+        return {row[0] for row in self._in_force("address_hash", topic, brand)}
+
+    def suppressed_contacts(self, topic: str, brand: str) -> set[int]:
+        """The same as contact ids, for decisions whose address was not at hand."""
+        return {row[0] for row in self._in_force("contact_id", topic, brand) if row[0] >= 0}
+
+    def changes(self) -> int:
+        """A number that differs whenever this or another process has written since it was last asked."""
+        if self._watcher is None:
+            self._watcher = self._connect()
+        version = int(self._watcher.execute("pragma data_version").fetchone()[0])
+        return version * 1_000_003 + self._own
+
+    def withdraw_tracking(self, contact_id: int, at: datetime) -> None:
+        """Record that a person no longer agrees to opens and clicks being recorded."""
+        with self._open() as connection, connection:
+            connection.execute(
+                "insert or ignore into tracking_withdrawals values (?, ?)", (contact_id, _micros(at))
+            )
+        self._own += 1
+
+    def withdrawn_tracking(self) -> set[int]:
+        with self._open() as connection:
+            return {row[0] for row in connection.execute("select contact_id from tracking_withdrawals")}
+
+    def record_mailed(self, contacts: Iterable[int], campaign: str, at: datetime) -> None:
+        """Remember who was mailed by which campaign, for rules like once in 365 days."""
+        rows = [(contact, campaign, _micros(at)) for contact in contacts]
+        with self._open() as connection, connection:
+            connection.executemany("insert or ignore into last_mailed values (?, ?, ?)", rows)
+
+    def last_mailed(self, slug: str) -> pl.DataFrame:
+        """One row per contact mailed by any occurrence of a campaign: contact_id, mailed_at."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "select contact_id, max(mailed_at) from last_mailed"
+                " where campaign = ? or campaign like ? escape '\\' group by contact_id",
+                (slug, slug.replace("_", "\\_").replace("%", "\\%") + "@%"),
+            ).fetchall()
+        frame = pl.DataFrame(rows, schema={"contact_id": pl.Int64, "mailed_at": pl.Int64}, orient="row")
+        return frame.with_columns(pl.from_epoch("mailed_at", "us").dt.replace_time_zone("UTC"))
+
+    def export(self) -> pl.DataFrame:
+        """Every decision in force, in the shape of core.suppressions."""
+        names = ("address_hash", "contact_id", "scope", "scope_key", "reason", "since_at", "origin")
+        with self._open() as connection:
+            rows = connection.execute(
+                f"select {', '.join(names)} from suppressions where released_at is null"
+                " order by since_at, address_hash"
+            ).fetchall()
+        kinds = {name: pl.Int64 if name in ("contact_id", "since_at") else pl.String for name in names}
+        frame = pl.DataFrame(rows, schema=kinds, orient="row")
+        return frame.with_columns(
+            pl.when(pl.col("contact_id") >= 0).then("contact_id"),
+            pl.from_epoch("since_at", "us").dt.replace_time_zone("UTC"),
+        ).select(SUPPRESSIONS.schema.names())
+
+    def _in_force(self, column: str, topic: str, brand: str) -> list[tuple[str]]:
+        with self._open() as connection:
+            return connection.execute(
+                f"select {column} from suppressions where released_at is null"
+                " and (scope = 'all' or (scope = 'topic' and scope_key = ?)"
+                " or (scope = 'brand' and scope_key = ?))",
+                (topic, brand),
+            ).fetchall()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_MS / 1000, check_same_thread=False)
+        connection.execute("pragma journal_mode = wal")
+        # FULL: a decision that was acknowledged is on disk, whatever happens next.
+        connection.execute("pragma synchronous = full")
+        return connection
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._connect()) as connection:
+            yield connection
+
+
+def _micros(at: datetime) -> int:
+    return int(at.astimezone(UTC).timestamp() * 1_000_000)
