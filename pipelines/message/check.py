@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta
 
+from pipelines.campaigns.campaign import FOLDER
 from pipelines.errors import Problem, Refused, did_you_mean
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.fill import Filler, Recipient
@@ -45,12 +46,17 @@ def compile_problem(error: Exception, body: str) -> Problem:
     if isinstance(error, TemplateNotFound):
         return Problem(body, f"names the template '{error.name}', which does not exist")
     frames = [
-        frame
+        (frame.filename, f"{frame.filename}, line {frame.lineno}")
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename.endswith((".j2", ".md"))
     ]
-    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else body
-    return Problem(place, str(error))
+    if not frames:
+        return Problem(body, str(error))
+    # The campaign's own line is what its author can mend; a block fails for what it is given.
+    own = [place for file, place in frames if file.startswith(FOLDER.as_posix())]
+    within = frames[-1][1]
+    place = own[-1] if own else within
+    return Problem(place, f"{error}" if place == within else f"{error} ({within})")
 
 
 def fill_problems(

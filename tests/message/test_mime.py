@@ -1,0 +1,103 @@
+"""The composer against the standard library's parser."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from email.header import decode_header, make_header
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.errors import Refused
+from pipelines.message.headers import encode_text, mailbox, one_line
+from pipelines.message.mime import Inline, compose
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
+
+
+def bodies(raw: bytes) -> list[str]:
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    return [
+        part.get_payload(decode=True).decode()
+        for part in message.walk()
+        if part.get_content_maintype() == "text"
+    ]
+
+
+def kept(body: str) -> str:
+    """What must arrive: everything but control characters, with one kind of line end."""
+    body = body.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(
+        letter for letter in body if (letter >= " " and letter != "\x7f") or letter in "\n\t"
+    )
+
+
+@given(text=TEXT, html=TEXT)
+def test_bodies_arrive_as_they_were(text, html):
+    arrived = bodies(compose([], text, html))
+
+    assert [body.replace("\r\n", "\n") for body in arrived] == [kept(text), kept(html)]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("plain words\n" * 20, "quoted-printable"), ("слова\n" * 20, "base64")],
+    ids=["few to encode", "most to encode"],
+)
+def test_the_shorter_encoding_is_chosen(text, encoding):
+    message = email.message_from_bytes(compose([], text, "x"))
+
+    assert message.get_payload(0)["Content-Transfer-Encoding"] == encoding
+
+
+@given(st.text(max_size=600))
+def test_a_subject_is_folded_encoded_and_read_back(value):
+    subject = one_line(value, 300)
+
+    encoded = encode_text("Subject", subject)
+
+    assert encoded.isascii()
+    assert all(len(line) <= 76 for line in f"Subject: {encoded}".split("\r\n"))
+    assert str(make_header(decode_header(encoded.replace("\r\n ", " ")))) == subject
+
+
+@given(st.text(max_size=300))
+def test_a_display_name_never_reaches_the_address(name):
+    value = mailbox(name, "ada@shop.example")
+
+    raw = compose([("To", value)], "", "")
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert [each.addr_spec for each in message["To"].addresses] == ["ada@shop.example"]
+    assert all(len(line) <= 76 for line in f"To: {value}".split("\r\n"))
+
+
+@pytest.mark.parametrize(
+    "value", ["a\nb", "a\r\nb", "a\r\n b\r\n\r\nc", "a\r\n ", "é", "a\0", "x" * 1000]
+)
+def test_a_value_that_is_not_one_header_is_refused(value):
+    with pytest.raises(Refused):
+        compose([("X-Any", value)], "", "")
+
+
+def test_a_picture_stands_beside_the_html_that_names_it():
+    raw = compose(
+        [],
+        "text",
+        '<img src="cid:one@mill.example">',
+        [Inline("one@mill.example", b"\x89PNG" * 99)],
+    )
+
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    related = message.get_payload(1)
+    picture = related.get_payload(1)
+    assert [part.get_content_type() for part in message.walk()] == [
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+    ]
+    assert picture["Content-ID"] == "<one@mill.example>"
+    assert picture.get_content() == b"\x89PNG" * 99
