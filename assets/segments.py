@@ -1,0 +1,94 @@
+"""Segments: one asset per file in sql/segments, found, not registered."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.errors import SegmentInvalid
+from pipelines.resources import LakeResource, WorkspaceResource
+from pipelines.segments.members import Change, write
+from pipelines.segments.run import Members, evaluate
+from pipelines.segments.segment import Segment, discover, load
+from pipelines.settings import Settings
+
+SAMPLE = 5
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """An asset for every segment; one that cannot be read is an asset that fails and says why."""
+    found = discover(Settings.load().project)
+    return dg.Definitions(
+        assets=[
+            _asset(entry) if isinstance(entry, Segment) else _unreadable(name, entry)
+            for name, entry in found.items()
+        ]
+    )
+
+
+def _asset(segment: Segment) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["segments", segment.name],
+        deps=[dg.AssetKey(name.split(".")) for name in segment.inputs],
+        group_name="segments",
+        kinds={"sql", "duckdb"},
+        owners=[segment.header.owner],
+        description=f"{segment.header.grain.capitalize()}. {segment.header.description}.",
+        code_version=segment.code_version,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "not_empty", asset=["segments", segment.name], description="Somebody is in it."
+            )
+        ],
+    )
+    def members(
+        context: dg.AssetExecutionContext, lake: LakeResource, workspace: WorkspaceResource
+    ) -> dg.MaterializeResult:
+        current = load(workspace.project, segment.name)
+        clock = workspace.clock()
+        opened = lake.open()
+        found = evaluate(current, lake=opened, as_of=clock.now(), clock=clock)
+        change = write(current, found, opened)
+        context.log.info(
+            "segment=%s size=%d joined=%d left=%d",
+            segment.name,
+            change.size,
+            change.joined,
+            change.left,
+        )
+        check = dg.AssetCheckResult(
+            passed=change.size > 0, check_name="not_empty", severity=dg.AssetCheckSeverity.WARN
+        )
+        return dg.MaterializeResult(metadata=_metadata(found, change), check_results=[check])
+
+    return members
+
+
+def _metadata(found: Members, change: Change) -> dict[str, dg.MetadataValue]:
+    """Counts, the versions read, and a sample of ids: no address leaves the lake."""
+    sample = ", ".join(str(each) for each in found.frame["contact_id"].head(SAMPLE))
+    return {
+        "dagster/row_count": dg.MetadataValue.int(change.size),
+        "share of contacts": dg.MetadataValue.float(round(change.share, 4)),
+        "joined": dg.MetadataValue.int(change.joined),
+        "left": dg.MetadataValue.int(change.left),
+        "sample of contact ids": dg.MetadataValue.text(sample),
+        "versions read": dg.MetadataValue.json(found.pins),
+        "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
+    }
+
+
+def _unreadable(name: str, error: SegmentInvalid) -> dg.AssetsDefinition:
+    told = str(error)
+
+    @dg.asset(
+        key=["segments", name],
+        group_name="segments",
+        kinds={"sql"},
+        owners=["team:analytics"],
+        description=f"One row per contact, once the file can be read:\n\n```\n{told}\n```",
+    )
+    def unreadable() -> None:
+        raise dg.Failure(told, allow_retries=False)
+
+    return unreadable
