@@ -9,6 +9,7 @@ import dagster as dg
 from pipelines.clock import Clock, SystemClock
 from pipelines.lake import Lake
 from pipelines.settings import Home, Settings
+from pipelines.workspace import Workspace, open_workspace
 
 
 class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -29,6 +30,10 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def clock(self) -> Clock:
         return SystemClock()
+
+    def open(self) -> Workspace:
+        """All of them together, with the lake. Raises HomeInvalid when there is no home."""
+        return open_workspace()
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

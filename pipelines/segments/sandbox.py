@@ -1,7 +1,7 @@
 """A process of its own that runs one SELECT of somebody we do not trust.
 
-Started as `python -m pipelines.segments.sandbox`. Reads one job (JSON) on stdin, runs it on a DuckDB
-that can reach nothing but the pinned files, writes the rows to an Arrow file and one JSON answer to
+Started as `python -m pipelines.segments.sandbox`. Reads one job (JSON) on stdin, runs it on a
+DuckDB that can reach nothing but the pinned files, writes the rows to an Arrow file and one JSON answer to
 stdout. Limits are the operating system's: DuckDB's own memory limit is none.
 """
 

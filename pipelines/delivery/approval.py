@@ -1,0 +1,219 @@
+"""From a campaign folder to an approved bundle, and from the bundle to a frozen audience.
+
+A send reads the bundle and the frozen audience, nothing of the project: what was edited after
+approval shows as changed, and goes out only when it is approved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.campaigns.brands import load_brand
+from pipelines.campaigns.bundle import Bundle, fingerprints, load_current, save
+from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key, load, slug_of
+from pipelines.campaigns.campaign import segment_problems
+from pipelines.campaigns.topics import load_topics
+from pipelines.delivery import audience
+from pipelines.delivery.people import PeopleStore
+from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld
+from pipelines.lake import Pins
+from pipelines.message.compile import compile_message
+from pipelines.message.lint import lint
+from pipelines.schema import AUDIENCE
+from pipelines.segments.run import evaluate
+from pipelines.segments.segment import Segment, Status, discover, parse
+from pipelines.workspace import Workspace
+
+READ = ("core.contacts", "core.consents")
+# An audience this far from what was approved is a surprise; surprises are looked at first.
+TOLERANCE = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An audience as it would be now: one row per candidate (campaigns.audience), and its counts."""
+
+    frame: pl.DataFrame
+    counts: dict[str, int]
+    pins: dict[str, int]
+    was_kept: bool = False
+
+    @property
+    def to_mail(self) -> int:
+        return self.counts.get(audience.Decision.MAIL.value, 0)
+
+
+def check(slug: str, project: Path) -> list[Problem]:
+    """Everything that stands in the way of approving a campaign; empty when nothing does."""
+    try:
+        campaign = load(project, slug)
+    except CampaignInvalid as invalid:
+        return list(invalid.problems) or [Problem(slug, invalid.what)]
+    found = discover(project)
+    problems = segment_problems(campaign, found)
+    for name in _named(campaign):
+        entry = found.get(name)
+        if isinstance(entry, LettermillError):
+            problems.append(
+                Problem(f"segment {name}", f"cannot be read; see: lettermill segment check {name}")
+            )
+        elif entry is not None and entry.header.status is Status.DRAFT:
+            problems.append(Problem(f"segment {name}", "is a draft, and a draft is not mailed"))
+    try:
+        problems += lint(compile_message(campaign, project=project))
+    except LettermillError as invalid:
+        problems += invalid.problems or (Problem("message", invalid.what),)
+    return problems
+
+
+def draft(slug: str, workspace: Workspace) -> Plan:
+    """The audience of a campaign as its files stand now; writes nothing."""
+    campaign = load(workspace.project, slug)
+    return _plan(campaign, _sql(campaign, workspace.project), workspace)
+
+
+def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
+    """Freeze a campaign as it stands: message, segment SQL and settings. Raises CampaignInvalid."""
+    slug = slug_of(key)
+    problems = check(slug, workspace.project)
+    if problems:
+        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        do = f"Mend them, then run: lettermill campaign check {slug}"
+        raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
+    campaign = load(workspace.project, slug)
+    segments = _sql(campaign, workspace.project)
+    bundle = Bundle(
+        campaign=campaign,
+        key=campaign_key(key),
+        segments=segments,
+        message=compile_message(campaign, project=workspace.project).model_dump(mode="json"),
+        topic=load_topics(workspace.project)[campaign.topic],
+        brand=load_brand(workspace.project, campaign.brand),
+        sources=fingerprints(campaign, workspace.project),
+        approved_by=by,
+        approved_at=workspace.clock.now(),
+        expected_recipients=_plan(campaign, segments, workspace).to_mail,
+        environment=workspace.settings.environment.value,
+    )
+    save(bundle, workspace.home.approvals)
+    return bundle
+
+
+def approved(key: str, workspace: Workspace) -> Bundle:
+    """The bundle a send reads. Raises SendHeld when nobody approved this campaign in this home."""
+    bundle = load_current(key, workspace.home.approvals)
+    if bundle is None:
+        do = f"Look at it, then run: lettermill campaign approve {slug_of(key)} --by NAME"
+        raise SendHeld(f"{key} is not approved in this home; nobody is mailed", do=do)
+    return bundle
+
+
+def freeze_audience(key: str, workspace: Workspace) -> Plan:
+    """Plan the audience of the approved bundle and keep it in campaigns.audience.
+
+    Once a ledger has claimed somebody the audience stays as it is, whatever the data say now.
+    """
+    bundle = approved(key, workspace)
+    kept = pl.DataFrame(
+        workspace.lake.read(AUDIENCE.name).filter(pl.col("campaign") == key).collect()
+    )
+    if kept.height and _has_begun(key, workspace):
+        return Plan(kept, audience.counts(kept), workspace.lake.pin([*READ]), was_kept=True)
+    plan = _plan(bundle.campaign, bundle.segments, workspace)
+    rows = plan.frame.with_columns(campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash))
+    frame = rows.select(AUDIENCE.schema.names())
+    workspace.lake.replace(AUDIENCE, frame, campaign=key)
+    return Plan(frame, plan.counts, plan.pins)
+
+
+def expected(bundle: Bundle, to_mail: int) -> None:
+    """Hold a send whose audience is far from what was approved. Raises SendHeld."""
+    low = bundle.expected_recipients * (1 - TOLERANCE)
+    high = bundle.expected_recipients * (1 + TOLERANCE)
+    if low <= to_mail <= high:
+        return
+    told = f"{bundle.expected_recipients:,} recipients were approved, now there are {to_mail:,}"
+    do = f"If that is right, approve it again: lettermill campaign approve {bundle.campaign.slug}"
+    raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
+
+
+def _has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
+    return (workspace.home.ledgers / f"{key}.sqlite").exists()
+
+
+def _named(campaign: Campaign) -> list[str]:
+    return [*campaign.audience.include, *campaign.audience.exclude]
+
+
+def _sql(campaign: Campaign, project: Path) -> dict[str, str]:
+    """The text of each segment file the campaign names, by name."""
+    found = discover(project)
+    entries = {name: found[name] for name in _named(campaign) if name in found}
+    return {
+        n: e.path.read_text(encoding="utf-8") for n, e in entries.items() if isinstance(e, Segment)
+    }
+
+
+def _plan(campaign: Campaign, segments: Mapping[str, str], workspace: Workspace) -> Plan:
+    now = workspace.clock.now()
+    parsed = {name: parse(name, text, Path(f"{name}.sql")) for name, text in segments.items()}
+    inputs = {table for segment in parsed.values() for table in segment.inputs}
+    pins = workspace.lake.pin({*inputs, *READ})
+    candidates = _candidates(campaign, parsed, workspace, pins, campaign.as_of or now)
+    keys = audience.Keys(workspace.home.key("addresses"), workspace.home.key("variants"))
+    people = _people(campaign, workspace, pins, now)
+    frame = audience.plan(campaign, candidates, people, keys=keys, now=now)
+    return Plan(frame, audience.counts(frame), pins)
+
+
+def _candidates(
+    campaign: Campaign,
+    segments: Mapping[str, Segment],
+    workspace: Workspace,
+    pins: Pins,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """Who is in any included segment and in no excluded one; of two, the first one's columns count."""
+    frames = {
+        name: evaluate(segment, lake=workspace.lake, as_of=as_of, pins=pins).frame.cast(
+            {"contact_id": pl.Int64}
+        )
+        for name, segment in segments.items()
+    }
+    included = [frames[name] for name in campaign.audience.include]
+    joined = pl.concat(included, how="diagonal").unique(
+        "contact_id", keep="first", maintain_order=True
+    )
+    for name in campaign.audience.exclude:
+        joined = joined.join(frames[name], on="contact_id", how="anti")
+    return joined
+
+
+def _people(campaign: Campaign, workspace: Workspace, pins: Pins, now: datetime) -> audience.People:
+    store = PeopleStore(workspace.home.people)
+    consents = workspace.lake.read("core.consents", pins.get("core.consents"))
+    every_topic = pl.col("topic").is_null() | pl.col("topic").is_in(["*", campaign.topic])
+    return audience.People(
+        contacts=workspace.lake.read("core.contacts", pins.get("core.contacts")),
+        consents=consents.filter((pl.col("purpose") != audience.MARKETING) | every_topic),
+        suppressed=store.suppressed_hashes(campaign.topic, campaign.brand),
+        suppressed_contacts=store.suppressed_contacts(campaign.topic, campaign.brand),
+        no_tracking=store.withdrawn_tracking(),
+        mailed=_mailed(campaign, store, now),
+    )
+
+
+def _mailed(campaign: Campaign, store: PeopleStore, now: datetime) -> set[int]:
+    """Whom `once_per: 365d` or `once_per: campaign` leaves out: another occurrence mailed them."""
+    if campaign.once_per == "occurrence":
+        return set()
+    mailed = store.last_mailed(campaign.slug)
+    if campaign.once_per.endswith("d"):
+        since = now - timedelta(days=int(campaign.once_per.removesuffix("d")))
+        mailed = mailed.filter(pl.col("mailed_at") > since)
+    return set(mailed["contact_id"].to_list())
