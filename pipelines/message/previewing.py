@@ -1,0 +1,145 @@
+"""Write the preview of one campaign: what was approved, or what the folder holds now.
+
+Knows where message, contacts and audience are kept. Chooses three contacts of the audience; before
+there is one, three of all contacts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines.campaigns.bundle import changed_since, load_current
+from pipelines.campaigns.campaign import Campaign, campaign_key, load, slug_of
+from pipelines.errors import Problem
+from pipelines.lake import Lake
+from pipelines.message.compile import compile_message
+from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
+from pipelines.message.fill import Recipient
+from pipelines.message.lint import lint
+from pipelines.message.preview import PEOPLE, About, preview_page
+from pipelines.settings import Home
+
+# How many contacts are looked at for three who have a name.
+LOOKED_AT = 500
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a preview is made from, and where it goes."""
+
+    lake: Lake
+    home: Home
+    project: Path
+    public_url: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A preview that was written, and what was found on the way."""
+
+    path: Path
+    findings: tuple[Problem, ...]
+    samples: int
+    is_approved: bool
+
+
+def write_preview(key: str, desk: Desk, *, now: datetime) -> Preview:
+    """Write `previews/<key>.html`. Raises TemplateInvalid, CampaignInvalid or SendHeld."""
+    campaign, message, status = _approved_or_current(campaign_key(key), desk)
+    findings = lint(message, public_url=desk.public_url)
+    audience = _audience(desk.lake, key)
+    samples = _samples(desk.lake, audience, campaign, now=now)
+    about = About(
+        title=key,
+        made_at=now,
+        description=campaign.description,
+        facts={**_facts(campaign, message), "Status": status},
+        counts=_counts(audience),
+        findings=findings,
+        shares={each.name: f"{each.share:.0%} of those mailed" for each in campaign.variants},
+    )
+    page = preview_page(message, samples, about, public_url=desk.public_url)
+    path = desk.home.previews / f"{key}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    is_approved = status != "draft"
+    return Preview(path, tuple(findings), len(samples), is_approved)
+
+
+def _approved_or_current(key: str, desk: Desk) -> tuple[Campaign, CompiledMessage, str]:
+    bundle = load_current(key, desk.home.approvals)
+    if bundle is None:
+        campaign = load(desk.project, slug_of(key))
+        return campaign, compile_message(campaign, project=desk.project), "draft"
+    changed = changed_since(bundle, desk.project)
+    status = f"approved; {len(changed)} files changed since" if changed else "approved"
+    return bundle.campaign, CompiledMessage.model_validate(bundle.message), status
+
+
+def _audience(lake: Lake, key: str) -> pl.DataFrame:
+    audience = lake.read("campaigns.audience").filter(pl.col("campaign") == key)
+    return audience.select("contact_id", "decision", "reason", "fields").collect()
+
+
+def _samples(
+    lake: Lake, audience: pl.DataFrame, campaign: Campaign, *, now: datetime
+) -> list[Recipient]:
+    contacts = lake.read("core.contacts").sort("contact_id")
+    mailed = audience.filter(pl.col("decision") == "mail").sort("contact_id").head(LOOKED_AT)
+    if mailed.is_empty():
+        chosen = contacts.head(LOOKED_AT).with_columns(fields=pl.lit("{}"))
+    else:
+        chosen = contacts.join(mailed.lazy().select("contact_id", "fields"), on="contact_id")
+    named = chosen.sort(pl.col("first_name").is_null(), "contact_id").head(PEOPLE).collect()
+    variant = campaign.variants[0].name
+    return [_recipient(row, variant, now) for row in named.iter_rows(named=True)]
+
+
+def _recipient(row: Mapping[str, Any], variant: str, now: datetime) -> Recipient:
+    known = {name: row[name] for name in CONTACT_FIELDS}
+    attributes = json.loads(row["attributes"] or "{}")
+    extras = json.loads(row["fields"] or "{}")
+    return Recipient(
+        contact_id=row["contact_id"],
+        address=row["address"],
+        variant=variant,
+        is_tracked=False,
+        date=now,
+        fields={**known, "attributes": attributes, **extras},
+    )
+
+
+def _counts(audience: pl.DataFrame) -> dict[str, int]:
+    if audience.is_empty():
+        return {}
+    decided = dict(audience.group_by("decision").len().iter_rows())
+    reasons = audience.filter(pl.col("decision") == "excluded").group_by("reason").len()
+    worded = {
+        f"Left out: {str(reason).replace('_', ' ')}": count
+        for reason, count in reasons.sort("len", descending=True).iter_rows()
+    }
+    mailed = {"To mail": decided.get("mail", 0), "Held out": decided.get("hold_out", 0)}
+    return {**mailed, **worded}
+
+
+def _facts(campaign: Campaign, message: CompiledMessage) -> dict[str, str]:
+    when = f"{campaign.send_at:%Y-%m-%d %H:%M}, {campaign.time_zone}" if campaign.send_at else ""
+    size = len(message.html.encode()) // 1000
+    return {
+        "From": message.sender_name,
+        "Subscribed topic": message.list_name,
+        "Sent at": when.replace("recipient", "each recipient's own time") or "once approved",
+        "Segments": ", ".join(campaign.audience.include),
+        "Without": ", ".join(campaign.audience.exclude) or "nobody",
+        "Held out": f"{campaign.hold_out:.0%}",
+        "Links": str(len(message.links)),
+        "HTML": f"{size} kB",
+        "Report goes to": campaign.owner,
+    }
