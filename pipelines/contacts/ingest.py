@@ -1,0 +1,119 @@
+"""Load exports into raw tables and put what cannot be used into quarantine.
+
+Loading the same file twice changes nothing: a load is known by the hash of its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.clock import Clock
+from pipelines.contacts.mapping import Mapped, map_source
+from pipelines.contacts.reading import file_hash, read_rows
+from pipelines.contacts.source import Entity, Source
+from pipelines.lake import Lake
+from pipelines.schema import TEXT, UTC_TIME, WHOLE, Table
+
+OWN_COLUMNS = {"load_id": TEXT, "loaded_at": UTC_TIME, "row_number": WHOLE, "malformed": TEXT}
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of the rows of one export, over all its loads."""
+
+    source: str
+    export: str
+    read: int
+    accepted: int
+    quarantined: int
+    reasons: Mapping[str, int]
+    is_new: bool
+
+    @property
+    def adds_up(self) -> bool:
+        return self.read == self.accepted + self.quarantined
+
+
+def ingest(
+    source: Source,
+    *,
+    lake: Lake,
+    exports_folder: Path,
+    clock: Clock,
+    files: Mapping[str, Path] | None = None,
+) -> list[Ingested]:
+    """Load every export of a source, map it, and keep its refused rows. One Ingested per export.
+
+    files  export → another file than the source names, for this load
+    """
+    fresh = {
+        export: store_raw(source, export, (files or {}).get(export) or exports_folder / known.file,
+                          lake=lake, clock=clock)
+        for export, known in source.exports.items()
+    }  # fmt: skip
+    raw = raw_tables(source, lake)
+    mapped = map_source(source, raw)
+    _quarantine(source, mapped, lake, clock)
+    return [_ingested(source, name, raw[name], mapped, fresh[name]) for name in source.exports]
+
+
+def store_raw(source: Source, export: str, path: Path, *, lake: Lake, clock: Clock) -> bool:
+    """Append a file's rows to its raw table; False when this very file is there already."""
+    name = source.table(export)
+    load_id = file_hash(path)
+    if lake.version(name) is not None:
+        known = lake.read(name).filter(pl.col("load_id") == load_id).select(pl.len()).collect()
+        if known.item():
+            return False
+    rows = read_rows(path, source.exports[export]).with_columns(
+        pl.lit(load_id).alias("load_id"), pl.lit(clock.now()).cast(UTC_TIME).alias("loaded_at")
+    )
+    given = [column for column in rows.columns if column not in OWN_COLUMNS]
+    columns = OWN_COLUMNS | dict.fromkeys(given, TEXT)
+    lake.append(Table(name, "one row per source row and load", columns, personal=True), rows)
+    return True
+
+
+def raw_tables(source: Source, lake: Lake) -> dict[str, pl.DataFrame]:
+    """The raw rows of every export that was ever loaded, oldest load first."""
+    return {
+        export: lake.read(source.table(export)).sort("loaded_at", "row_number").collect()
+        for export in source.exports
+        if lake.version(source.table(export)) is not None
+    }
+
+
+def _quarantine(source: Source, mapped: Mapped, lake: Lake, clock: Clock) -> None:
+    for entity in Entity:
+        name = f"quarantine.{entity}"
+        rows = mapped.refused.filter(pl.col("entity") == entity.value).select(
+            pl.lit(source.name).alias("source"), pl.exclude("entity")
+        )
+        if rows.is_empty() and lake.version(name) is None:
+            continue
+        if lake.version(name) is not None and _same(lake, name, source, rows):
+            continue
+        dated = rows.with_columns(pl.lit(clock.now()).cast(UTC_TIME).alias("quarantined_at"))
+        table = Table(name, "one row per refused source row", dict(dated.schema), personal=True)
+        lake.replace(table, dated, source=source.name)
+
+
+def _same(lake: Lake, name: str, source: Source, rows: pl.DataFrame) -> bool:
+    order = ["export", "load_id", "row_number"]
+    held = lake.read(name).filter(pl.col("source") == source.name).drop("quarantined_at")
+    return held.select(rows.columns).sort(order).collect().equals(rows.sort(order))
+
+
+def _ingested(
+    source: Source, export: str, raw: pl.DataFrame, mapped: Mapped, is_new: bool
+) -> Ingested:
+    refused = mapped.refused_of(export)
+    at_fault = refused.select("load_id", "row_number")
+    accepted = raw.join(at_fault, on=["load_id", "row_number"], how="anti").height
+    counts = refused.select(pl.col("reasons").explode()).to_series().value_counts(sort=True)
+    reasons = dict(counts.rows())
+    return Ingested(source.name, export, raw.height, accepted, refused.height, reasons, is_new)
