@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -143,13 +144,16 @@ class PeopleStore:
         """Record that a person no longer agrees to opens and clicks being recorded."""
         with self._open() as connection, connection:
             connection.execute(
-                "insert or ignore into tracking_withdrawals values (?, ?)", (contact_id, _micros(at))
+                "insert or ignore into tracking_withdrawals values (?, ?)",
+                (contact_id, _micros(at)),
             )
         self._own += 1
 
     def withdrawn_tracking(self) -> set[int]:
         with self._open() as connection:
-            return {row[0] for row in connection.execute("select contact_id from tracking_withdrawals")}
+            return {
+                row[0] for row in connection.execute("select contact_id from tracking_withdrawals")
+            }
 
     def record_mailed(self, contacts: Iterable[int], campaign: str, at: datetime) -> None:
         """Remember who was mailed by which campaign, for rules like once in 365 days."""
@@ -165,7 +169,9 @@ class PeopleStore:
                 " where campaign = ? or campaign like ? escape '\\' group by contact_id",
                 (slug, slug.replace("_", "\\_").replace("%", "\\%") + "@%"),
             ).fetchall()
-        frame = pl.DataFrame(rows, schema={"contact_id": pl.Int64, "mailed_at": pl.Int64}, orient="row")
+        frame = pl.DataFrame(
+            rows, schema={"contact_id": pl.Int64, "mailed_at": pl.Int64}, orient="row"
+        )
         return frame.with_columns(pl.from_epoch("mailed_at", "us").dt.replace_time_zone("UTC"))
 
     def export(self) -> pl.DataFrame:
@@ -176,14 +182,16 @@ class PeopleStore:
                 f"select {', '.join(names)} from suppressions where released_at is null"
                 " order by since_at, address_hash"
             ).fetchall()
-        kinds = {name: pl.Int64 if name in ("contact_id", "since_at") else pl.String for name in names}
+        kinds = {
+            name: pl.Int64 if name in ("contact_id", "since_at") else pl.String for name in names
+        }
         frame = pl.DataFrame(rows, schema=kinds, orient="row")
         return frame.with_columns(
             pl.when(pl.col("contact_id") >= 0).then("contact_id"),
             pl.from_epoch("since_at", "us").dt.replace_time_zone("UTC"),
         ).select(SUPPRESSIONS.schema.names())
 
-    def _in_force(self, column: str, topic: str, brand: str) -> list[tuple[str]]:
+    def _in_force(self, column: str, topic: str, brand: str) -> list[tuple[Any]]:
         with self._open() as connection:
             return connection.execute(
                 f"select {column} from suppressions where released_at is null"

@@ -1,0 +1,78 @@
+"""Who a campaign is for: the frozen audience, and who must not be mailed at all."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.delivery.approval import Plan, freeze_audience
+from pipelines.delivery.people import PeopleStore
+from pipelines.partitions import CAMPAIGN
+from pipelines.resources import WorkspaceResource
+from pipelines.schema import SUPPRESSIONS
+from pipelines.segments.segment import discover
+from pipelines.settings import Settings
+
+UPSTREAM = (["core", "contacts"], ["core", "consents"], ["core", "suppressions"])
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The audience depends on every segment there is: a campaign may name any of them."""
+    segments = [dg.AssetKey(["segments", name]) for name in discover(Settings.load().project)]
+    deps = [*(dg.AssetKey(key) for key in UPSTREAM), *segments]
+    return dg.Definitions(assets=[_audience(deps), suppressions])
+
+
+def _audience(deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["campaigns", "audience"],
+        partitions_def=CAMPAIGN,
+        deps=deps,
+        group_name="campaigns",
+        owners=["team:marketing"],
+        kinds={"polars", "deltalake"},
+    )
+    def audience(
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource
+    ) -> dg.MaterializeResult:
+        """One row per candidate and campaign: mail, held out, or excluded with the reason."""
+        plan = freeze_audience(context.partition_key, workspace.open())
+        context.log.info("campaign=%s mail=%d", context.partition_key, plan.to_mail)
+        return dg.MaterializeResult(metadata=_metadata(plan))
+
+    return audience
+
+
+def _metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
+    rows = "\n".join(
+        f"| {name.replace('_', ' ')} | {count:,} |" for name, count in plan.counts.items()
+    )
+    sample = plan.frame.filter(decision="mail")["contact_id"].head(5).to_list()
+    return {
+        "dagster/row_count": dg.MetadataValue.int(plan.frame.height),
+        "to mail": dg.MetadataValue.int(plan.to_mail),
+        "decisions": dg.MetadataValue.md(f"| decision | people |\n|---|---|\n{rows}"),
+        "sample of contact ids": dg.MetadataValue.text(", ".join(map(str, sample))),
+        "versions read": dg.MetadataValue.json(plan.pins),
+        "kept as it was": dg.MetadataValue.bool(plan.was_kept),
+    }
+
+
+@dg.asset(
+    key=["core", "suppressions"],
+    group_name="contacts",
+    owners=["team:data"],
+    kinds={"sqlite", "deltalake"},
+)
+def suppressions(workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """One row per decision that somebody is not to be mailed, exported from the people store."""
+    space = workspace.open()
+    decisions = PeopleStore(space.home.people).export()
+    space.lake.replace(SUPPRESSIONS, decisions)
+    reasons = dict(decisions.group_by("reason").len().rows())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": decisions.height,
+            "by reason": dg.MetadataValue.json(reasons),
+        }
+    )
