@@ -1,0 +1,152 @@
+"""`lettermill campaign …`: check, approve, send and look after campaigns."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+
+from pipelines.campaigns.bundle import changed_since, load_current
+from pipelines.campaigns.campaign import Campaign, discover
+from pipelines.cli.output import console, emit_json, out, workspace
+from pipelines.delivery import approval, overview, sending
+from pipelines.message.previewing import Desk, write_preview
+from pipelines.settings import Settings
+
+app = typer.Typer(help="Campaigns: one folder each.", no_args_is_help=True)
+Slug = Annotated[str, typer.Argument(help="The campaign: slug, or slug@occurrence.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_campaigns() -> None:
+    """List the campaign folders of the project and what stands with each."""
+    grid = Grid("campaign", "topic", "segments", "approved", box=None, pad_edge=False)
+    space = workspace()
+    for slug, campaign in discover(space.project).items():
+        if not isinstance(campaign, Campaign):
+            grid.add_row(slug, "[red]unreadable[/]", "", f"lettermill campaign check {slug}")
+            continue
+        bundle = load_current(slug, space.home.approvals)
+        by = f"by {bundle.approved_by}" if bundle else "–"
+        grid.add_row(slug, campaign.topic, ", ".join(campaign.audience.include), by)
+    out.print(grid)
+
+
+@app.command()
+def check(slug: Slug) -> None:
+    """Say everything that stands in the way of approving a campaign."""
+    problems = approval.check(slug, Settings.load().project)
+    width = max((len(problem.where) for problem in problems), default=0)
+    for problem in problems:
+        console.print(problem.line(width), markup=False)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"[green]✓[/] {slug} can be approved: lettermill campaign approve {slug} --by NAME")
+
+
+@app.command()
+def audience(slug: Slug, as_json: Json = False) -> None:
+    """The audience as the files stand now: how many, and why others are left out. Writes nothing."""
+    counts = approval.draft(slug, workspace()).counts
+    if as_json:
+        emit_json(counts)
+        return
+    grid = Grid(box=None, show_header=False, pad_edge=False)
+    for name, count in counts.items():
+        grid.add_row(name.replace("_", " "), f"{count:,}")
+    out.print(grid)
+
+
+@app.command()
+def preview(slug: Slug) -> None:
+    """Write the preview page: every variant for three contacts, wide and narrow, and as text."""
+    space = workspace()
+    desk = Desk(space.lake, space.home, space.project, space.settings.public_url)
+    out.print(str(write_preview(slug, desk, now=space.clock.now()).path), soft_wrap=True)
+
+
+@app.command()
+def approve(
+    slug: Slug, by: Annotated[str, typer.Option(help="Who approves it.")], as_json: Json = False
+) -> None:
+    """Freeze message, segments and settings: only what is approved is sent."""
+    bundle = approval.approve(slug, by=by, workspace=workspace())
+    if as_json:
+        emit_json({"key": bundle.key, "hash": bundle.content_hash, "expected": bundle.expected_recipients})
+        return
+    console.print(
+        f"[green]✓[/] {bundle.key} approved by {by} for {bundle.expected_recipients:,} recipients"
+        f" ({bundle.content_hash[:12]})"
+    )
+
+
+@app.command()
+def send(
+    slug: Slug,
+    late: Annotated[bool, typer.Option("--late", help="Send though it is overdue.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept a missing or older ledger.")] = False,
+) -> None:
+    """Send what is due of an approved campaign; who got it already gets nothing."""
+    space = workspace()
+    approval.freeze_audience(slug, space)
+    with Progress(
+        TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as bars:
+        task = bars.add_task("sending")
+
+        def progress(done: int, of: int) -> None:
+            bars.update(task, completed=done, total=of)
+
+        consent = sending.Consent(late=late, ledger=accept)
+        result = sending.send_campaign(slug, space, consent=consent, progress=progress)
+    console.print(f"[green]✓[/] {result.sent_this_run:,} sent in {result.seconds:.1f} s")
+    _show(overview.status(slug, space))
+
+
+@app.command()
+def status(slug: Slug, as_json: Json = False) -> None:
+    """Where a campaign stands: approved, changed since, and how many are in each state."""
+    space = workspace()
+    found = overview.status(slug, space)
+    if as_json:
+        emit_json(found.as_json())
+        return
+    bundle = load_current(slug, space.home.approvals)
+    if bundle is None:
+        out.print(f"{slug} is not approved")
+        return
+    out.print(f"approved by {bundle.approved_by}, {bundle.approved_at:%Y-%m-%d %H:%M} UTC")
+    for changed in changed_since(bundle, space.project):
+        out.print(f"[yellow]changed since approval[/] {changed}")
+    _show(found)
+
+
+@app.command()
+def resolve(slug: Slug) -> None:
+    """Settle who is in doubt from what the sink received; who got nothing is sent to next time."""
+    settled = sending.resolve(slug, workspace())
+    for name, count in settled.items():
+        console.print(f"{name.replace('_', ' ')}: {count:,}")
+
+
+@app.command()
+def why(slug: Slug, contact_id: int) -> None:
+    """The whole story of one contact in a campaign."""
+    told = overview.why(slug, contact_id, workspace())
+    if not told:
+        console.print(f"contact {contact_id} is no candidate of {slug}")
+        raise typer.Exit(1)
+    for line in told:
+        out.print(line, highlight=False)
+
+
+def _show(found: overview.Status) -> None:
+    grid = Grid(box=None, show_header=False, pad_edge=False)
+    for name, count in found.counts.items():
+        grid.add_row(name.replace("_", " "), f"{count:,}")
+    out.print(grid)
+    for contact_id in found.in_doubt[:20]:
+        out.print(f"in doubt: contact {contact_id}")
