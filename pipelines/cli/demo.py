@@ -29,9 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    source: Annotated[
-        str, typer.Option(help=f"Whose export: {', '.join(CAMPAIGNS)}.")
-    ] = "shop",
+    source: Annotated[str, typer.Option(help=f"Whose export: {', '.join(CAMPAIGNS)}.")] = "shop",
     file: Annotated[Path | None, typer.Option(help="The source's file.")] = None,
     contacts: Annotated[int, typer.Option(help="How many the generated shop has.")] = CONTACTS,
     home: Annotated[Path | None, typer.Option(help="A home for the demo alone.")] = None,

@@ -35,8 +35,8 @@ def examine(settings: Settings) -> list[Finding]:
     if not home.exists:
         told = f"{home.root} is not a home"
         return [Finding("home", "problem", told, "Make one: lettermill init")]
-    return [*_home(home), *_keys(home), *_delivery(settings, home), *_relay(settings), _edge(settings, home),
-            _stream(home)]  # fmt: skip
+    found = [*_home(home), *_keys(home), *_delivery(settings, home), *_relay(settings)]
+    return [*found, _edge(settings, home), _stream(home)]
 
 
 def _home(home: Home) -> Iterator[Finding]:

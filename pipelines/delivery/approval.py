@@ -15,8 +15,14 @@ import polars as pl
 
 from pipelines.campaigns.brands import load_brand
 from pipelines.campaigns.bundle import Bundle, fingerprints, load_current, save
-from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key, load, slug_of
-from pipelines.campaigns.campaign import segment_problems
+from pipelines.campaigns.campaign import (
+    Campaign,
+    CampaignKey,
+    campaign_key,
+    load,
+    segment_problems,
+    slug_of,
+)
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience
 from pipelines.delivery.people import PeopleStore

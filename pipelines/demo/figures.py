@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.campaigns.bundle import load_current
 from pipelines.demo.prepare import Demo
 from pipelines.lake import Lake
 
@@ -21,7 +20,7 @@ class Figures:
     read: int
     quarantined: int
     contacts: int
-    segment_size: int
+    segment_size: int  # as of the campaign's time
     excluded: dict[str, int]
     held_out: int
     sent: int
@@ -43,14 +42,16 @@ def figures(demo: Demo, *, sent_before: int, seconds: dict[str, float]) -> Figur
     """Read them from the lake; `sent_before` is what had been sent when this run began."""
     lake = Lake(demo.home.lake)
     audience = _of(lake, "campaigns.audience", demo).collect()
-    reasons = audience.filter(decision="excluded").group_by("reason").len().sort("len", descending=True)
+    reasons = (
+        audience.filter(decision="excluded").group_by("reason").len().sort("len", descending=True)
+    )
     people = _people(lake, demo)
     sent = sent_so_far(demo)
     return Figures(
         read=_rows(lake, "raw"),
         quarantined=_rows(lake, "quarantine"),
         contacts=lake.count("core.contacts"),
-        segment_size=_segment_size(lake, demo),
+        segment_size=audience.height,
         excluded=dict(reasons.rows()),
         held_out=audience.filter(decision="hold_out").height,
         sent=sent,
@@ -84,10 +85,3 @@ def _people(lake: Lake, demo: Demo) -> dict[str, int]:
 
 def _rows(lake: Lake, layer: str) -> int:
     return sum(lake.count(name) for name in lake.names() if name.startswith(f"{layer}."))
-
-
-def _segment_size(lake: Lake, demo: Demo) -> int:
-    bundle = load_current(demo.campaign, demo.home.approvals)
-    included = bundle.campaign.audience.include if bundle else []
-    frames = [lake.read(f"segments.{name}").select("contact_id") for name in included]
-    return int(pl.concat(frames).unique().select(pl.len()).collect().item()) if frames else 0

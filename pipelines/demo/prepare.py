@@ -24,6 +24,7 @@ from pipelines.settings import (
     Settings,
     make_home,
 )
+from pipelines.workspace import Workspace, open_workspace
 
 SEED = 7
 CONTACTS = 50_000
@@ -37,7 +38,6 @@ CAMPAIGNS = {
 }
 
 
-
 @dataclass(frozen=True)
 class Demo:
     """One demonstration: a source, its campaign, and a home that is nobody else's."""
@@ -45,6 +45,10 @@ class Demo:
     source: str
     settings: Settings
     home: Home
+
+    @property
+    def workspace(self) -> Workspace:
+        return open_workspace(self.settings)
 
     @property
     def campaign(self) -> CampaignKey:
@@ -57,7 +61,9 @@ def prepare(
     """Make the demo's home and put the export where the source looks for it."""
     known = discover(CHECKOUT)
     if source not in CAMPAIGNS or source not in known:
-        raise SourceInvalid(f"there is no demo for source '{source}'.{did_you_mean(source, CAMPAIGNS)}")
+        raise SourceInvalid(
+            f"there is no demo for source '{source}'.{did_you_mean(source, CAMPAIGNS)}"
+        )
     found = known[source]
     if isinstance(found, SourceInvalid):
         raise found

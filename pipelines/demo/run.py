@@ -82,9 +82,9 @@ def _export_to_send(demo: Demo, graph: Graph, timed: Stopwatch) -> None:
     with timed("load"):
         graph.run_job("load")
     with timed("segments"):
-        graph.materialize([["segments", name] for name in _segments(demo)])
+        graph.materialize([["segments", name] for name in segments_of(demo)])
     with timed("approve"):
-        _approve_once(demo)
+        approve_once(demo)
     with timed("send"):
         chain = [["campaigns", name] for name in ("audience", "preview", "sends")]
         graph.materialize(chain, partition=demo.campaign, config=SEND_CONFIG)
@@ -97,8 +97,10 @@ class Graph:
     instance: dg.DagsterInstance
 
     def run_job(self, name: str) -> None:
-        done = defs().resolve_job_def(name).execute_in_process(
-            instance=self.instance, raise_on_error=False
+        done = (
+            defs()
+            .resolve_job_def(name)
+            .execute_in_process(instance=self.instance, raise_on_error=False)
         )
         _raise_failure(done)
 
@@ -139,12 +141,12 @@ def _raise_failure(done: dg.ExecuteInProcessResult) -> None:
     raise LettermillError("a run failed before its first step", do="See <home>/logs")
 
 
-def _segments(demo: Demo) -> list[str]:
+def segments_of(demo: Demo) -> list[str]:
     campaign = load_campaign(demo.settings.project, demo.campaign)
     return [*campaign.audience.include, *campaign.audience.exclude]
 
 
-def _approve_once(demo: Demo) -> None:
+def approve_once(demo: Demo) -> None:
     if load_current(demo.campaign, demo.home.approvals) is None:
         approve(demo.campaign, by=APPROVER, workspace=demo.workspace)
 
