@@ -54,7 +54,7 @@ format: $(READY)  ## Format the code
 
 lock: $(READY)  ## Pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+	  --no-emit-index-url --no-header --no-annotate --no-strip-extras --quiet --upgrade --output-file requirements.lock
 
 bench: $(READY)  ## Run the benchmarks
 	@$(BIN)/python -m bench pipeline
