@@ -65,7 +65,13 @@ class LoadReport:
 
 
 def load_all(
-    project: Path, home: Home, lake: Lake, clock: Clock, sources: list[str] | None = None
+    project: Path,
+    home: Home,
+    lake: Lake,
+    clock: Clock,
+    sources: list[str] | None = None,
+    *,
+    files: Mapping[str, Path] | None = None,
 ) -> LoadReport:
     """Load the named sources (every usable one if None) and make the core tables anew.
 
@@ -80,7 +86,7 @@ def load_all(
     exports = [
         each
         for source in chosen
-        for each in ingest(source, lake=lake, exports_folder=home.exports, clock=clock)
+        for each in ingest(source, lake=lake, exports_folder=home.exports, clock=clock, files=files)
     ]
     candidate = build([s for s in found.values() if isinstance(s, Source)], lake)
     require(candidate)
@@ -120,7 +126,7 @@ def build(sources: Sequence[Source], lake: Lake) -> dict[str, pl.DataFrame]:
 
 
 def write(candidate: Mapping[str, pl.DataFrame], lake: Lake) -> list[str]:
-    """Replace the tables that differ; returns their names. Identities first: ids must not be lost."""
+    """Replace the tables that differ; returns their names. Identities first: ids must last."""
     changed = []
     for table in TABLES:
         rows = candidate[table.name]

@@ -116,7 +116,7 @@ def _declared(source: Source, ids: pl.DataFrame) -> pl.DataFrame:
     said = source.consent
     if said is None:
         return CONSENTS.empty()
-    topics = [("marketing", topic) for topic in said.topics]
+    topics: list[tuple[str, str | None]] = [("marketing", topic) for topic in said.topics]
     topics += [("tracking", None)] if said.tracking else []
     decisions = pl.DataFrame(
         topics, schema={"purpose": pl.String, "topic": pl.String}, orient="row"

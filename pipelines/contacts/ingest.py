@@ -18,7 +18,13 @@ from pipelines.contacts.source import Entity, Source
 from pipelines.lake import Lake
 from pipelines.schema import TEXT, UTC_TIME, WHOLE, Table
 
-OWN_COLUMNS = {"load_id": TEXT, "loaded_at": UTC_TIME, "row_number": WHOLE, "malformed": TEXT}
+Columns = dict[str, pl.DataType | type[pl.DataType]]
+OWN_COLUMNS: Columns = {
+    "load_id": TEXT,
+    "loaded_at": UTC_TIME,
+    "row_number": WHOLE,
+    "malformed": TEXT,
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def store_raw(source: Source, export: str, path: Path, *, lake: Lake, clock: Clo
         pl.lit(load_id).alias("load_id"), pl.lit(clock.now()).cast(UTC_TIME).alias("loaded_at")
     )
     given = [column for column in rows.columns if column not in OWN_COLUMNS]
-    columns = OWN_COLUMNS | dict.fromkeys(given, TEXT)
+    columns: Columns = {**OWN_COLUMNS, **dict.fromkeys(given, TEXT)}
     lake.append(Table(name, "one row per source row and load", columns, personal=True), rows)
     return True
 

@@ -26,10 +26,17 @@ ALLOWED = {
     Entity.ORDERS: {"status": ("completed", "cancelled")},
 }
 ROW = ["load_id", "loaded_at", "row_number"]
+TEXTS = pl.List(pl.String)
 REFUSED = pl.Schema(
-    {"entity": pl.String, "export": pl.String, "load_id": pl.String, "row_number": pl.Int64,
-     "reasons": pl.List(pl.String), "row": pl.String}
-)  # fmt: skip
+    [
+        ("entity", pl.String()),
+        ("export", pl.String()),
+        ("load_id", pl.String()),
+        ("row_number", pl.Int64()),
+        ("reasons", TEXTS),
+        ("row", pl.String()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,6 @@ def _judge(rows: pl.DataFrame, entity: Entity, fields: Fields, source: Source) -
     problems = _problems(entity, fields, readings)
     extra = _extra(fields, defaults, problems)
     if entity is Entity.CONTACTS:
-        # Orders of a file without contacts of its own repeat the address; it is judged once per row.
         rows = _with_address(rows, readings["address"])
         problems.append(pl.col("_address_problem"))
         extra.append(pl.col("_address_normalised").alias("address_normalised"))

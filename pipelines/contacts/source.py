@@ -34,7 +34,7 @@ class Entity(StrEnum):
 class Fields(Closed):
     """The rules of one entity; `skip` names values whose rows hold none of it."""
 
-    skip: dict[str, list[str]] = {}
+    skip: dict[str, list[str]] = Field(default={})
 
     def rules(self) -> Iterator[tuple[str, Rule]]:
         for name in type(self).model_fields:
@@ -57,7 +57,7 @@ class Contacts(Fields):
     city: Rule | None = None
     birth_on: Rule | None = None
     created_at: Rule | None = None
-    attributes: dict[str, Rule] = {}
+    attributes: dict[str, Rule] = Field(default={})
 
     def columns(self) -> set[str]:
         return super().columns() | {
