@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from multiprocessing import reduction
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import LedgerRefused
 
@@ -31,6 +33,10 @@ class CampaignLock:
     def release(self) -> None:
         os.close(self.descriptor)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only while a worker is spawned: the child gets the same open file, and with it the lock.
+        return _inherited, (reduction.DupFd(self.descriptor),)
+
 
 def is_held(path: Path) -> bool:
     """Whether some run is sending this campaign now."""
@@ -41,3 +47,9 @@ def is_held(path: Path) -> bool:
     except LedgerRefused:
         return True
     return False
+
+
+def _inherited(descriptor: Any) -> CampaignLock:
+    lock = CampaignLock.__new__(CampaignLock)
+    lock.descriptor = descriptor.detach()
+    return lock
