@@ -1,0 +1,169 @@
+"""A report in plain words: the headline, what the comparisons say, and what the numbers leave out.
+
+Pure text. Says nothing that the intervals do not carry.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipelines.reporting.campaign_report import UNCLAIMED, CampaignReport, Versus
+from pipelines.reporting.statistics import Comparison, Interval, Rate, Verdict
+
+STATES = {
+    "accepted": "sent",
+    "confirmed_sent": "sent (confirmed later)",
+    "in_doubt": "in doubt",
+    "deferred": "deferred",
+    "rejected": "rejected",
+    "withheld": "withheld",
+    "expired": "expired",
+    "cancelled": "cancelled",
+    "claimed": "being sent",
+    "confirmed_unsent": "not sent (confirmed)",
+    "waived": "in doubt, let go",
+    UNCLAIMED: "not yet sent",
+}
+NOUNS = {"opened": "opens", "clicked": "clicks"}
+DEFAULT_IN_SUBJECT = re.compile(r"\{\{[^}]*?\bor\s+(['\"])(.*?)\1[^}]*\}\}")
+FIELD_IN_SUBJECT = re.compile(r"\{\{\s*(\w+)[^}]*\}\}")
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
+
+
+def rate_text(rate: Rate) -> str:
+    return percent(rate.interval.value) if rate.interval else "–"
+
+
+def range_text(interval: Interval | None) -> str:
+    return f"{interval.low * 100:.1f} to {interval.high * 100:.1f} %" if interval else ""
+
+
+def points(interval: Interval) -> str:
+    """`+2.1 points (0.4 to 3.8)`."""
+    low, high = f"{interval.low * 100:+.1f}", f"{interval.high * 100:+.1f}"
+    return f"{interval.value * 100:+.1f} points ({low} to {high})"
+
+
+def people(count: int) -> str:
+    return "1 person" if count == 1 else f"{number(count)} people"
+
+
+def plain(name: str) -> str:
+    """`no_consent` as `no consent`."""
+    return name.replace("_", " ")
+
+
+def subject(text: str) -> str:
+    """A subject as a reader might see it: a field's default, else the field's name in ‹ ›."""
+    return FIELD_IN_SUBJECT.sub(r"‹\1›", DEFAULT_IN_SUBJECT.sub(r"\2", text))
+
+
+def headline(report: CampaignReport) -> str:
+    """The whole report in a few sentences."""
+    everyone = report.all
+    if not everyone.sent:
+        return f"Nobody has been mailed yet: {people(everyone.people)} to go."
+    said = [f"{people(everyone.delivered)} got it"]
+    if everyone.tracked:
+        share = percent(everyone.opened / everyone.tracked)
+        said.append(f"{number(everyone.opened)} opened ({share} of those who let us see)")
+    said.append(f"{number(everyone.clicked)} clicked")
+    sentences = ["; ".join(said) + "."]
+    if len(report.variants) > 1:
+        sentences.append(variants_sentence(report))
+    if report.held_out is not None:
+        sentences.append(uplift_sentence(report))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def variants_sentence(report: CampaignReport) -> str:
+    """Which subject won by opens, if that can be told."""
+    if report.variant_split and report.variant_split.is_suspect:
+        return "The variants are not the sizes they should be, so do not compare them."
+    opened = [versus for versus in report.versus if versus.measure == "opened"]
+    if not opened:
+        return ""
+    ahead = _best(report, opened)
+    if ahead is not None:
+        winner, closest = ahead
+        gap = abs(closest.comparison.difference.value) * 100
+        return f"Subject ‘{winner}’ won: +{gap:.1f} points more opened, 95 % sure."
+    nearest = max(opened, key=lambda versus: abs(versus.comparison.difference.value))
+    return f"Which subject is better is {verdict_text(nearest.comparison)}."
+
+
+def uplift_sentence(report: CampaignReport) -> str:
+    """What the mail did to orders, against those held out."""
+    if report.hold_out_split and report.hold_out_split.is_suspect:
+        return "The hold-out is not the size it should be, so do not compare with it."
+    if report.uplift is None:
+        return ""
+    difference = report.uplift.difference
+    if report.uplift.verdict is Verdict.CLEAR:
+        more = "more" if difference.value > 0 else "fewer"
+        gap = abs(difference.value) * 100
+        return f"{gap:.1f} in 100 {more} ordered than among those not mailed, 95 % sure."
+    return f"Whether the mail brought orders is {verdict_text(report.uplift)}."
+
+
+def verdict_text(comparison: Comparison) -> str:
+    """`clear`, or `too small to tell` with the sample that would tell."""
+    if comparison.verdict is Verdict.CLEAR:
+        return "clear"
+    needed = comparison.sample_that_would_tell
+    if needed is None:
+        return "too small to tell (no difference was seen)"
+    return f"too small to tell (it would take about {people(needed)} in each group)"
+
+
+def notes(report: CampaignReport) -> list[str]:
+    """What a reader must know to believe the numbers no further than they go."""
+    everyone = report.all
+    unseen = everyone.delivered - everyone.tracked
+    said = []
+    if unseen:
+        said.append(
+            f"{people(unseen)} who got it did not agree to tracking: whether they opened or clicked"
+            " is unknown, and they are left out of those rates."
+        )
+    for kind, noun in (("open", "opens"), ("click", "clicks")):
+        events = report.tally.events.get(kind)
+        if events and events.events > events.human_events:
+            left_out = number(events.events - events.human_events)
+            said.append(
+                f"{left_out} of {number(events.events)} {noun} came from machines, left out."
+            )
+    if report.states.get("in_doubt"):
+        said.append(
+            f"{people(report.states['in_doubt'])} may or may not have got it: the connection broke at"
+            " the wrong moment. They are not counted as sent, and are not mailed again by themselves."
+        )
+    if report.tally.window:
+        first, last = (f"{at:%-d %B %Y %H:%M} UTC" for at in report.tally.window)
+        said.append(f"Orders count from {first} to {last}; everybody to be mailed is compared.")
+    if report.is_window_open:
+        said.append("That time is not over: orders will still come in.")
+    said += [problem.what + f" ({problem.where})" for problem in report.funnel_problems()]
+    return said
+
+
+def _best(report: CampaignReport, opened: list[Versus]) -> tuple[str, Versus] | None:
+    """The variant that is clearly ahead of every other, and its narrowest lead."""
+    for arm in report.variants:
+        mine = [versus for versus in opened if arm.arm in (versus.first, versus.second)]
+        leads = [_low(versus, arm.arm) for versus in mine]
+        if len(mine) == len(report.variants) - 1 and all(low > 0 for low in leads):
+            return arm.arm, min(mine, key=lambda versus: abs(versus.comparison.difference.value))
+    return None
+
+
+def _low(versus: Versus, name: str) -> float:
+    difference = versus.comparison.difference
+    return difference.low if versus.first == name else -difference.high
