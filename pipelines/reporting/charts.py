@@ -71,7 +71,8 @@ def timeline(counts: Timeline, *, width: int = WIDE) -> alt.Chart:
             "kind": {"open": "Opens", "click": "Clicks"}[kind],
             "events": events,
         }
-        for step, kind, events in counts.counts
+        # Opens first: the fewer clicks are drawn in front of them.
+        for step, kind, events in sorted(counts.counts, key=lambda count: count[1] == "click")
     ]
     colours = alt.Scale(domain=["Opens", "Clicks"], range=[SOFT, ACCENT])
     drawn = _chart(values).mark_bar(binSpacing=1)
