@@ -190,9 +190,9 @@ class Ledger:
                 (micros(at),),
             )
             self._db.executemany(
-                "insert into sends (contact_id, address_hash, recipient, state, reason, settled_at, "
-                "epoch, worker) values (?, ?, ?, 'in_doubt', 'ledger_accepted', ?, 0, 0) "
-                "on conflict do nothing",
+                "insert into sends (contact_id, address_hash, recipient, state, reason, "
+                "settled_at, epoch, worker) "
+                "values (?, ?, ?, 'in_doubt', 'ledger_accepted', ?, 0, 0) on conflict do nothing",
                 rows,
             )
 

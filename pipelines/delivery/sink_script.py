@@ -2,8 +2,8 @@
 
 A script is a JSON list of rules {"stage", "nth", "times", "reply" | "signal" + "pids"}. `reply` is a
 whole reply line, or "" to drop the connection; `signal` is sent to the process ids in the JSON list
-in file `pids`. Stages: connect, ehlo, mail, rcpt, data (before 354), body (its first bytes are here), dot
-(nothing is kept yet), kept (before 250), accepted (after 250).
+in file `pids`. Stages: connect, ehlo, mail, rcpt, data (before 354), body (its first bytes are
+here), dot (nothing is kept yet), kept (before 250), accepted (after 250).
 """
 
 from __future__ import annotations
