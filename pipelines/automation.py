@@ -9,8 +9,12 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.campaigns.campaign import Campaign, discover
+from pipelines.delivery.due import due
 from pipelines.partitions import CAMPAIGN
-from pipelines.settings import Settings
+from pipelines.settings import Home, Settings
+from pipelines.workspace import open_workspace
+
+CHAIN = ("audience", "preview", "sends")
 
 load = dg.define_asset_job(
     "load",
@@ -51,6 +55,37 @@ def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResul
     )
 
 
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    target=dg.AssetSelection.groups("campaigns"),
+)
+def campaign_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Start the chain of every approved campaign whose time has come, once in ten minutes at most."""
+    home = Home(Settings.load().home)
+    if not home.exists:
+        return dg.SensorResult(skip_reason="there is no home yet; run: lettermill init")
+    space = open_workspace()
+    known = set(context.instance.get_dynamic_partitions(str(CAMPAIGN.name)))
+    found = due(space)
+    # A run ends when nothing is due soon; the key lets the next one start for what is due later.
+    slot = int(space.clock.now().timestamp() // 600)
+    requests = [
+        dg.RunRequest(
+            run_key=f"{each.key}/{slot}",
+            partition_key=each.key,
+            asset_selection=[dg.AssetKey(["campaigns", name]) for name in CHAIN],
+            tags={"lettermill/sends": "campaign"},
+        )
+        for each in found
+        if each.start and each.key in known
+    ]
+    waiting = "; ".join(f"{each.key}: {each.why}" for each in found if not each.start)
+    return dg.SensorResult(
+        run_requests=requests, skip_reason=None if requests else waiting or "none"
+    )
+
+
 JOBS = [load, segments]
 SCHEDULES = [nightly_load, morning_segments]
-SENSORS = [campaign_folder_added]
+SENSORS = [campaign_folder_added, campaign_due]

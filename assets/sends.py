@@ -1,0 +1,56 @@
+"""The send of each campaign. Every rule that can hold it lives in pipelines/delivery."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.delivery.overview import unaccounted
+from pipelines.delivery.sending import Consent, send_campaign
+from pipelines.partitions import CAMPAIGN
+from pipelines.resources import WorkspaceResource
+
+KEY = ["campaigns", "sends"]
+ADDS_UP = "sends_add_up_to_the_audience"
+
+
+class SendConfig(dg.Config):
+    """What the person who launches a send knowingly agrees to."""
+
+    accept_late: bool = False
+    accept_ledger: bool = False
+
+
+@dg.asset(
+    key=KEY,
+    partitions_def=CAMPAIGN,
+    deps=[dg.AssetKey(["campaigns", "audience"]), dg.AssetKey(["campaigns", "preview"])],
+    group_name="campaigns",
+    owners=["team:marketing"],
+    kinds={"smtp", "sqlite"},
+    op_tags={"lettermill/sends": "campaign"},
+    check_specs=[
+        dg.AssetCheckSpec(ADDS_UP, asset=KEY, description="Everybody to mail is in exactly one state.")
+    ],
+)
+def sends(
+    context: dg.AssetExecutionContext, config: SendConfig, workspace: WorkspaceResource
+) -> dg.MaterializeResult:
+    """One row per recipient and campaign, exported from the ledger: what became of each."""
+    key, space = context.partition_key, workspace.open()
+    consent = Consent(late=config.accept_late, ledger=config.accept_ledger)
+    result = send_campaign(key, space, consent=consent)
+    missing = unaccounted(key, space)
+    context.log.info("campaign=%s sent=%d epoch=%d", key, result.sent_this_run, result.epoch)
+    counts = {state.replace("_", " "): count for state, count in result.counts.items()}
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": result.audience,
+            "sent in this run": result.sent_this_run,
+            "unclaimed": result.unclaimed,
+            "seconds": round(result.seconds, 2),
+            **counts,
+        },
+        check_results=[
+            dg.AssetCheckResult(check_name=ADDS_UP, passed=missing == 0, metadata={"unaccounted": missing})
+        ],
+    )

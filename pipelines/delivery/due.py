@@ -1,0 +1,65 @@
+"""Which approved campaigns are to be started now, and why the others are not.
+
+A campaign more than its `late_by` overdue never starts by itself: not in a home that was restored, not
+on a machine that slept. A person may start it, knowing so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipelines.campaigns.bundle import Bundle, approved_keys, load_current
+from pipelines.delivery.lock import is_held
+from pipelines.delivery.send_times import first_due, last_due
+from pipelines.errors import Problem, SendHeld
+from pipelines.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Due:
+    """One approved campaign at one time: to be started, or the reason why not."""
+
+    key: str
+    start: bool
+    why: str
+
+
+def due(workspace: Workspace) -> list[Due]:
+    """Every approved campaign of a home, in order of its key."""
+    now = workspace.clock.now()
+    found = []
+    for key in approved_keys(workspace.home.approvals):
+        bundle = load_current(key, workspace.home.approvals)
+        if bundle is not None:
+            found.append(_due(bundle, workspace, now))
+    return found
+
+
+def overdue(bundle: Bundle, now: datetime) -> bool:
+    """Whether the last time at which somebody was due lies more than `late_by` back."""
+    last = last_due(bundle.campaign) or bundle.approved_at
+    return now > last + bundle.campaign.late_by
+
+
+def hold_when_overdue(bundle: Bundle, now: datetime) -> None:
+    """Raises SendHeld for a campaign whose time has passed."""
+    if not overdue(bundle, now):
+        return
+    last = last_due(bundle.campaign) or bundle.approved_at
+    told = (
+        f"{last:%Y-%m-%d %H:%M} UTC was its last time, and more than {bundle.campaign.late_by} ago"
+    )
+    do = f"Nobody was mailed. If it shall still go: lettermill campaign send {bundle.key} --late"
+    raise SendHeld(f"{bundle.key} is overdue", [Problem("send_at", told)], do=do)
+
+
+def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
+    first = first_due(bundle.campaign)
+    if first is not None and now < first:
+        return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")
+    if overdue(bundle, now):
+        return Due(bundle.key, start=False, why="overdue; it does not start by itself")
+    if is_held(workspace.home.ledgers / f"{bundle.key}.lock"):
+        return Due(bundle.key, start=False, why="being sent")
+    return Due(bundle.key, start=True, why="due")

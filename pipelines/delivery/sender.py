@@ -1,0 +1,263 @@
+"""Send a campaign: the parent of the workers.
+
+Holds the campaign's lock, checks that the ledger is the one this home knows, settles what a dead run
+left, starts the workers and ends with them. Who may be mailed was decided before; how it is said on
+the wire is the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.campaigns.bundle import Bundle
+from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.lock import CampaignLock
+from pipelines.delivery.marks import Marks
+from pipelines.delivery.people import PeopleStore
+from pipelines.delivery.relay import Relay, probe
+from pipelines.delivery.states import Candidate, State
+from pipelines.delivery.worker import Task, work
+from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
+from pipelines.schema import LEDGER_HEADS, SENDS, UTC_TIME
+from pipelines.settings import machine_id
+from pipelines.workspace import Workspace
+
+GLANCE_SECONDS = 0.2
+STOP_SECONDS = 5.0
+TABLES = ("campaigns.audience", "core.contacts")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SendOrder:
+    """One run of one campaign. `progress` hears of recipients settled, and of how many there are."""
+
+    bundle: Bundle
+    workspace: Workspace
+    relay: Relay
+    accept_ledger: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What a run did: recipients by state in the whole ledger, and what this run added."""
+
+    counts: dict[str, int]
+    audience: int
+    sent_this_run: int
+    epoch: int
+    seconds: float
+
+    @property
+    def unclaimed(self) -> int:
+        return self.audience - sum(self.counts.values())
+
+
+def send(order: SendOrder) -> SendResult:
+    """Send to everybody who is due and has not got it. Raises LedgerRefused, RelayUnavailable."""
+    space, key = order.workspace, order.bundle.key
+    started = space.clock.monotonic()
+    mailed = _mailed(order)
+    asyncio.run(probe(order.relay))
+    lock = CampaignLock(space.home.ledgers / f"{key}.lock")
+    try:
+        ledger = _ledger(order, mailed)
+        marks = Marks(space.home.ledgers / f"{key}.marks", mailed.height)
+        epoch = _begin(order, ledger, marks)
+        before = ledger.counts().get(State.ACCEPTED.value, 0)
+        try:
+            _run_workers(order, epoch=epoch, size=mailed.height, lock=lock)
+        finally:
+            _export(order, ledger, mailed)
+            counts = ledger.counts()
+            ledger.close()
+            marks.close()
+    finally:
+        lock.release()
+    sent = counts.get(State.ACCEPTED.value, 0) - before
+    return SendResult(counts, mailed.height, sent, epoch, space.clock.monotonic() - started)
+
+
+def _mailed(order: SendOrder) -> pl.DataFrame:
+    audience = order.workspace.lake.read("campaigns.audience")
+    mine = audience.filter(pl.col("campaign") == order.bundle.key, pl.col("decision") == "mail")
+    return pl.DataFrame(mine.sort("recipient").collect())
+
+
+def _ledger(order: SendOrder, mailed: pl.DataFrame) -> Ledger:
+    """Open the campaign's ledger. Raises LedgerRefused when it is not the one the lake knows."""
+    space, key = order.workspace, order.bundle.key
+    path = space.home.ledgers / f"{key}.sqlite"
+    known = space.lake.read(LEDGER_HEADS.name).filter(pl.col("campaign") == key)
+    head = known.select(pl.col("epoch").max()).collect().item() or 0
+    was_there = path.exists()
+    ledger = Ledger(path)
+    identity = space.home.identity()
+    here = {"campaign": key, "home_id": identity.home_id, "machine_id": machine_id()}
+    problems = _doubts(ledger, was_there=was_there, head=head, here=here)
+    if problems and not order.accept_ledger:
+        ledger.close()
+        if not was_there:
+            _remove(path)
+        do = (
+            "Nobody was mailed. To go on, with everybody unproven in doubt:"
+            f" lettermill campaign send {key} --accept"
+        )
+        raise LedgerRefused(f"the ledger of {key} cannot be trusted", problems, do=do)
+    if problems:
+        ledger.doubt(_candidates(mailed), at=space.clock.now())
+        ledger.set_meta(epoch=str(max(head, ledger.epoch)))
+    ledger.set_meta(**here, bundle=order.bundle.content_hash)
+    return ledger
+
+
+def _doubts(ledger: Ledger, *, was_there: bool, head: int, here: dict[str, str]) -> list[Problem]:
+    if head and not was_there:
+        return [Problem("ledger", f"is missing; the lake knows {head} earlier starts")]
+    problems = []
+    if ledger.epoch < head:
+        told = f"is older than the lake knows: start {ledger.epoch}, not {head}; was it restored?"
+        problems.append(Problem("ledger", told))
+    for name, value in here.items():
+        held = ledger.meta(name)
+        if held is not None and held != value:
+            problems.append(Problem(name, "is another one than where this ledger was made"))
+    return problems
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _candidates(mailed: pl.DataFrame) -> list[Candidate]:
+    rows = mailed.select("contact_id", "address_hash", "recipient").rows()
+    return [Candidate(*row) for row in rows]
+
+
+def _begin(order: SendOrder, ledger: Ledger, marks: Marks) -> int:
+    """Settle what a dead run left and raise the epoch: in the ledger first, then in the lake."""
+    space = order.workspace
+    now = space.clock.now()
+    epoch = ledger.begin_epoch(marks=marks, at=now)
+    head = {
+        "campaign": order.bundle.key,
+        "epoch": epoch,
+        "home_id": space.home.identity().home_id,
+        "machine_id": machine_id(),
+        "started_at": now,
+    }
+    space.lake.append(LEDGER_HEADS, pl.DataFrame([head], schema_overrides={"started_at": UTC_TIME}))
+    return epoch
+
+
+def _run_workers(order: SendOrder, *, epoch: int, size: int, lock: CampaignLock) -> None:
+    """Until every worker has ended. Raises what a worker could not get over."""
+    spawn = multiprocessing.get_context("spawn")
+    settings = order.workspace.settings
+    pins = order.workspace.lake.pin(TABLES)
+    pipes: list[Pipe] = []
+    processes: list[BaseProcess] = []
+    try:
+        for shard in range(settings.workers):
+            task = Task(
+                key=order.bundle.key,
+                bundle_hash=order.bundle.content_hash,
+                settings=settings,
+                relay=order.relay,
+                epoch=epoch,
+                size=size,
+                shard=shard,
+                workers=settings.workers,
+                pins=pins,
+                lock=lock,
+            )
+            ours, theirs = spawn.Pipe(duplex=False)
+            process = spawn.Process(target=work, args=(task, theirs), name=f"sender-{shard}")
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+        _listen(order, pipes, size)
+    finally:
+        _end(processes)
+    _raise_died(order, processes)
+
+
+def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> None:
+    done = 0
+    while pipes:
+        for pipe in wait(pipes, GLANCE_SECONDS):
+            assert isinstance(pipe, Pipe)
+            try:
+                told = pipe.recv()
+            except EOFError:
+                pipes.remove(pipe)
+                continue
+            if isinstance(told, RelayUnavailable):
+                raise told
+            done += told
+            if order.progress is not None:
+                order.progress(done, size)
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """No worker outlives its run."""
+    for process in processes:
+        process.join(GLANCE_SECONDS)
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    for process in processes:
+        process.join(STOP_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _raise_died(order: SendOrder, processes: list[BaseProcess]) -> None:
+    died = [process.name for process in processes if process.exitcode]
+    if died:
+        told = "ended before its work was done"
+        do = f"Run it again, nobody is mailed twice: lettermill campaign send {order.bundle.key}"
+        raise LedgerRefused("a send was cut short", [Problem(name, told) for name in died], do=do)
+
+
+def _export(order: SendOrder, ledger: Ledger, mailed: pl.DataFrame) -> None:
+    """Put the ledger's rows, and who is not yet claimed, into campaigns.sends."""
+    frame = export_sends(order.bundle.key, ledger, mailed)
+    space = order.workspace
+    space.lake.replace(SENDS, frame, campaign=order.bundle.key)
+    accepted = frame.filter(state=State.ACCEPTED.value)["contact_id"].to_list()
+    PeopleStore(space.home.people).record_mailed(accepted, order.bundle.key, space.clock.now())
+
+
+def export_sends(key: str, ledger: Ledger, mailed: pl.DataFrame) -> pl.DataFrame:
+    """One row per recipient of the audience, in the shape of campaigns.sends."""
+    kinds = {
+        "contact_id": pl.Int64, "state": pl.String, "reason": pl.String, "attempts": pl.Int64,
+        "reply_class": pl.String, "message_id": pl.String, "claimed_at": pl.Int64, "settled_at": pl.Int64,
+    }  # fmt: skip
+    rows = [tuple(row[name] for name in kinds) for row in ledger.rows()]
+    known = pl.DataFrame(rows, schema=kinds, orient="row").with_columns(
+        pl.from_epoch(pl.col("claimed_at", "settled_at"), "us").dt.replace_time_zone("UTC")
+    )
+    joined = mailed.select("contact_id", "recipient", "variant", "is_tracked").join(
+        known, on="contact_id", how="left"
+    )
+    return joined.with_columns(
+        campaign=pl.lit(key),
+        state=pl.col("state").fill_null("unclaimed"),
+        attempts=pl.col("attempts").fill_null(0),
+    ).select(SENDS.schema.names())

@@ -1,0 +1,130 @@
+"""Send an approved campaign from a workspace: every rule that can hold it, then the sender.
+
+Whoever asks (an asset, the command, a test) comes through here, so no caller can leave a rule out.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+
+import polars as pl
+
+from pipelines.campaigns.bundle import Bundle
+from pipelines.delivery import approval, sink
+from pipelines.delivery.due import hold_when_overdue
+from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.lock import CampaignLock
+from pipelines.delivery.modes import check_mode, live_facts
+from pipelines.delivery.relay import Relay
+from pipelines.delivery.sender import Progress, SendOrder, SendResult, export_sends, send
+from pipelines.delivery.states import State
+from pipelines.errors import SendHeld
+from pipelines.message.fill import message_id
+from pipelines.schema import SENDS
+from pipelines.settings import DeliveryMode
+from pipelines.workspace import Workspace
+
+PROBE_SECONDS = 5
+SENT, UNSENT = State.CONFIRMED_SENT, State.CONFIRMED_UNSENT
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What a person knowingly agreed to when they started a send."""
+
+    late: bool = False
+    ledger: bool = False
+
+
+def send_campaign(
+    key: str,
+    workspace: Workspace,
+    *,
+    consent: Consent | None = None,
+    progress: Progress | None = None,
+) -> SendResult:
+    """Send what is due of the approved bundle to its frozen audience. Raises SendHeld with the reason."""
+    consent = consent or Consent()
+    bundle = approval.approved(key, workspace)
+    if not consent.late:
+        hold_when_overdue(bundle, workspace.clock.now())
+    approval.expected(bundle, _mailed(key, workspace).height)
+    facts = live_facts(workspace.lake, key)
+    check_mode(workspace.settings, workspace.home, probe=_home_at, facts=facts)
+    with _relay(workspace) as relay:
+        return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
+
+
+def resolve(key: str, workspace: Workspace) -> dict[str, int]:
+    """Settle who is in doubt by what the sink received; returns how many were sent and unsent.
+
+    The sink is ours and keeps every message: what it has not, nobody got, and the next send goes out.
+    """
+    bundle = approval.approved(key, workspace)
+    if workspace.settings.delivery_mode is not DeliveryMode.SINK:
+        raise SendHeld(
+            f"{key} was not sent to the sink", do="Evidence of other relays is not read yet"
+        )
+    lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
+    try:
+        ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
+        verdicts = list(_verdicts(bundle, ledger, workspace))
+        ledger.resolve(verdicts, at=workspace.clock.now())
+        frame = export_sends(key, ledger, _mailed(key, workspace))
+        workspace.lake.replace(SENDS, frame, campaign=key)
+        ledger.close()
+    finally:
+        lock.release()
+    states = [state for _, state in verdicts]
+    return {state.value: states.count(state) for state in (SENT, UNSENT)}
+
+
+def _verdicts(bundle: Bundle, ledger: Ledger, workspace: Workspace) -> Iterator[tuple[int, State]]:
+    received = _received(workspace)
+    domain = str(bundle.message["message_id_domain"])
+    key = workspace.home.key("links")
+    for row in ledger.rows(State.IN_DOUBT):
+        name = message_id(bundle.key, row["contact_id"], key, domain)
+        yield row["contact_id"], SENT if name in received else UNSENT
+
+
+def _received(workspace: Workspace) -> set[str]:
+    """The Message-ID of everything the sink holds."""
+    found = set()
+    for folder in ("new", "cur"):
+        for path in (workspace.home.sink / folder).glob("*"):
+            with path.open("rb") as file:
+                found.add(str(BytesHeaderParser().parse(file)["Message-ID"]).strip())
+    return found
+
+
+def _mailed(key: str, workspace: Workspace) -> pl.DataFrame:
+    audience = workspace.lake.read("campaigns.audience")
+    mine = audience.filter(pl.col("campaign") == key, pl.col("decision") == "mail")
+    return pl.DataFrame(mine.sort("recipient").collect())
+
+
+@contextmanager
+def _relay(workspace: Workspace) -> Iterator[Relay]:
+    """Where this mode hands mail over: the home's sink, started if need be, or the relay."""
+    if workspace.settings.delivery_mode is not DeliveryMode.SINK:
+        yield Relay.from_settings(workspace.settings)
+        return
+    with sink.running(workspace.home, workspace.settings) as (host, port):
+        yield Relay(host, port)
+
+
+def _home_at(url: str) -> str | None:
+    """The id of the home whose edge answers at a public URL."""
+    try:
+        address = f"{url}/.well-known/lettermill"
+        with urllib.request.urlopen(address, timeout=PROBE_SECONDS) as answer:  # noqa: S310
+            found = json.load(answer).get("home_id")
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, str) else None

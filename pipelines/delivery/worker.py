@@ -1,0 +1,323 @@
+"""One worker of a send: a spawned process that claims, fills and hands over its shard's messages.
+
+The order that makes it safe: the claim is on disk before a byte is sent, the recipient's own mark says
+"dot" before the dot goes out, and the outcome is marked before the next message on that connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from typing import Any
+
+from pipelines.campaigns.bundle import Bundle, load
+from pipelines.clock import SystemClock
+from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.lock import CampaignLock
+from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.modes import Routing
+from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
+from pipelines.delivery.relay import Connection, ConnectionLost, Outcome, Relay, Stage, connect
+from pipelines.delivery.replies import classify, is_hard
+from pipelines.delivery.states import Candidate, Settlement, State
+from pipelines.errors import HomeInvalid, Refused, RelayUnavailable
+from pipelines.lake import Lake
+from pipelines.message.compiled import CompiledMessage
+from pipelines.message.fill import Filler, Recipient
+from pipelines.message.tokens import sign_return_path
+from pipelines.settings import Home, Settings
+
+BATCH = 256
+TRIES = 3
+RETRY_AFTER = timedelta(minutes=5)
+ORPHAN_SECONDS = 5.0
+CONTACT_FIELDS = ("first_name", "last_name", "locale", "time_zone", "country", "city", "birth_on")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is spawned with. The lock travels along, so that it outlives the parent."""
+
+    key: str
+    bundle_hash: str
+    settings: Settings
+    relay: Relay
+    epoch: int
+    size: int
+    shard: int
+    workers: int
+    pins: dict[str, int]
+    lock: CampaignLock
+
+
+def work(task: Task, pipe: Pipe) -> None:
+    """The process's whole life. Sends counts of settled recipients over the pipe as it goes."""
+    worker = Worker(task, pipe)
+    try:
+        asyncio.run(worker.run())
+    except* RelayUnavailable as group:
+        pipe.send(group.exceptions[0])
+    finally:
+        worker.close()
+
+
+@dataclass
+class Worker:
+    """The state of one shard's send."""
+
+    task: Task
+    pipe: Pipe
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: list[Settlement] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        task = self.task
+        self.clock = SystemClock()
+        self.home = Home(task.settings.home)
+        self.ledger = Ledger(self.home.ledgers / f"{task.key}.sqlite")
+        self.marks = Marks(self.home.ledgers / f"{task.key}.marks", task.size)
+        self.people = PeopleStore(self.home.people)
+        self.bundle = _bundle(task, self.home)
+        self.message = CompiledMessage.model_validate(self.bundle.message)
+        self.routing = Routing.from_settings(task.settings)
+        self.link_key = self.home.key("links")
+        self.filler = Filler(
+            self.message,
+            public_url=task.settings.public_url,
+            campaign=task.key,
+            link_key=self.link_key,
+        )
+        self.seen_changes = -1
+        self.suppressed: set[str] = set()
+        self.suppressed_contacts: set[int] = set()
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.marks.close()
+
+    async def run(self) -> None:
+        """Send what is due of this shard; ends when that is done or when it is told to stop."""
+        self._listen()
+        claimed: asyncio.Queue[Row | None] = asyncio.Queue(maxsize=BATCH)
+        lines = self.task.settings.connections
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lines):
+                    group.create_task(self._line(claimed))
+                group.create_task(self._claim(claimed, lines))
+        finally:
+            self._flush(all_of_them=True)
+
+    def _listen(self) -> None:
+        """Stop on SIGTERM, and when the parent is gone; an orphan ends within seconds whatever hangs."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        parent = parent_process()
+
+        def watch() -> None:
+            if parent is not None:
+                wait([parent.sentinel])
+                loop.call_soon_threadsafe(self.stopping.set)
+                self.clock.sleep(ORPHAN_SECONDS)
+                os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    async def _claim(self, claimed: asyncio.Queue[Row | None], lines: int) -> None:
+        for batch in self._batches():
+            if self.stopping.is_set():
+                break
+            candidates = [
+                Candidate(r["contact_id"], r["address_hash"], r["recipient"]) for r in batch
+            ]
+            taken = self.ledger.claim(
+                candidates,
+                marks=self.marks,
+                epoch=self.task.epoch,
+                worker=self.task.shard,
+                at=self.clock.now(),
+            )
+            mine = {candidate.recipient for candidate in taken}
+            for row in batch:
+                if row["recipient"] in mine:
+                    await claimed.put(row)
+        for _ in range(lines):
+            await claimed.put(None)
+
+    def _batches(self) -> Iterator[list[Row]]:
+        """The shard's due recipients, in order, with their contact's fields as they are now."""
+        lake = Lake(self.home.lake)
+        columns = ", ".join(f"contact.{name}" for name in CONTACT_FIELDS)
+        connection: Any = lake.connect(
+            ("campaigns.audience", "core.contacts"), self.task.pins, threads=1
+        )
+        reader = connection.execute(
+            f"select audience.recipient, contact_id, audience.address_hash, audience.variant,"
+            f" audience.is_tracked, audience.fields, contact.address, contact.attributes, {columns}"
+            " from campaigns.audience as audience left join core.contacts as contact using (contact_id)"
+            " where campaign = ? and decision = 'mail' and recipient % ? = ? and send_at <= ?"
+            " order by recipient",
+            [self.task.key, self.task.workers, self.task.shard, self.clock.now()],
+        ).to_arrow_reader(BATCH)
+        for batch in reader:
+            yield batch.to_pylist()
+
+    async def _line(self, claimed: asyncio.Queue[Row | None]) -> None:
+        """One connection's life: message after message, opened anew when it is lost."""
+        connection: Connection | None = None
+        while (row := await claimed.get()) is not None:
+            # Who was claimed and not begun stays so: the next run sees that nothing was sent.
+            if self.stopping.is_set():
+                continue
+            connection = await self._deliver(row, connection)
+            self._flush()
+        if connection is not None:
+            connection.quit()
+
+    async def _deliver(self, row: Row, connection: Connection | None) -> Connection | None:
+        """Settle one recipient, with a few connections if need be; returns the one still open."""
+        prepared = self._prepared(row)
+        if isinstance(prepared, Settlement):
+            self.settled.append(prepared)
+            return connection
+        sender, target, raw, message_id = prepared
+        for _ in range(TRIES):
+            if connection is None or connection.is_lost:
+                connection = await self._connect()
+            try:
+                outcome = await connection.transmit(
+                    sender, target, raw, before_dot=lambda: self._mark(row, Mark.DOT)
+                )
+            except ConnectionLost:
+                connection.abort()
+                if self.marks[row["recipient"]] is Mark.DOT:
+                    self._settle(
+                        row, State.IN_DOUBT, reason="connection_lost", message_id=message_id
+                    )
+                    return None
+                continue
+            except Refused:
+                self._settle(row, State.REJECTED, reason="unusable_address")
+                return connection
+            self._outcome(row, outcome, message_id)
+            return None if outcome.reply.code == 421 else connection
+        self._settle(row, State.DEFERRED, reason="connection_lost")
+        return None
+
+    async def _connect(self) -> Connection:
+        for attempt in range(TRIES):
+            try:
+                return await connect(self.task.relay)
+            except RelayUnavailable:
+                if attempt == TRIES - 1 or self.stopping.is_set():
+                    raise
+                await self.clock.wait(0.2 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+    def _prepared(self, row: Row) -> tuple[str, str, bytes, str] | Settlement:
+        """Envelope and message; or why this recipient is withheld after all."""
+        if self._is_suppressed(row):
+            return Settlement(row["contact_id"], State.WITHHELD, reason="suppressed_since")
+        if row["address"] is None:
+            return Settlement(row["contact_id"], State.WITHHELD, reason="erased")
+        target = self.routing.target(row["address"])
+        if target is None:
+            return Settlement(row["contact_id"], State.WITHHELD, reason="not_on_allowlist")
+        try:
+            filled = self.filler.fill(self._recipient(row))
+        except Refused as refused:
+            return Settlement(
+                row["contact_id"], State.WITHHELD, reason="unrenderable", reply=str(refused)[:200]
+            )
+        local = sign_return_path(self.task.key, row["contact_id"], self.link_key)
+        return f"{local}@{self.message.return_path_domain}", target, filled.raw, filled.message_id
+
+    def _is_suppressed(self, row: Row) -> bool:
+        """Ask the people store again: it may have changed since the audience was planned."""
+        if (changes := self.people.changes()) != self.seen_changes:
+            campaign = self.bundle.campaign
+            self.suppressed = self.people.suppressed_hashes(campaign.topic, campaign.brand)
+            self.suppressed_contacts = self.people.suppressed_contacts(
+                campaign.topic, campaign.brand
+            )
+            self.seen_changes = changes
+        return (
+            row["address_hash"] in self.suppressed or row["contact_id"] in self.suppressed_contacts
+        )
+
+    def _recipient(self, row: Row) -> Recipient:
+        fields = {name: row[name] for name in CONTACT_FIELDS}
+        fields["attributes"] = json.loads(row["attributes"] or "{}")
+        fields.update(json.loads(row["fields"] or "{}"))
+        return Recipient(
+            contact_id=row["contact_id"],
+            address=row["address"],
+            variant=row["variant"],
+            is_tracked=row["is_tracked"],
+            date=self.clock.now(),
+            fields=fields,
+        )
+
+    def _outcome(self, row: Row, outcome: Outcome, message_id: str) -> None:
+        reply, kind = outcome.reply, classify(outcome.reply).value
+        if outcome.stage is Stage.DOT and reply.code // 100 == 2:
+            self._settle(row, State.ACCEPTED, reply_class=kind, message_id=message_id)
+        elif reply.code // 100 == 5:
+            self._settle(row, State.REJECTED, reply_class=kind, reply=reply.masked)
+            if outcome.stage is Stage.RCPT and is_hard(reply):
+                self._suppress(row)
+        else:
+            self._settle(row, State.DEFERRED, reply_class=kind, reply=reply.masked)
+
+    def _suppress(self, row: Row) -> None:
+        decision = Suppression(
+            address_hash=row["address_hash"],
+            contact_id=row["contact_id"],
+            scope=Scope.ALL,
+            scope_key="",
+            reason=Reason.HARD_BOUNCE,
+            since_at=self.clock.now(),
+            origin="smtp",
+        )
+        self.people.suppress([decision])
+
+    def _settle(self, row: Row, state: State, **details: Any) -> None:
+        marks = {
+            State.ACCEPTED: Mark.ACCEPTED,
+            State.DEFERRED: Mark.DEFERRED,
+            State.REJECTED: Mark.REJECTED,
+        }
+        if state in marks:
+            self._mark(row, marks[state])
+        if state is State.DEFERRED:
+            details["next_at"] = self.clock.now() + RETRY_AFTER
+        self.settled.append(Settlement(row["contact_id"], state, **details))
+
+    def _mark(self, row: Row, mark: Mark) -> None:
+        self.marks[row["recipient"]] = mark
+
+    def _flush(self, *, all_of_them: bool = False) -> None:
+        if not self.settled or (len(self.settled) < BATCH and not all_of_them):
+            return
+        done, self.settled = self.settled, []
+        self.ledger.settle(done, epoch=self.task.epoch, at=self.clock.now())
+        self.pipe.send(len(done))
+
+
+def _bundle(task: Task, home: Home) -> Bundle:
+    bundle = load(task.key, home.approvals, task.bundle_hash)
+    if bundle is None:
+        raise HomeInvalid(f"the approval of {task.key} is gone", do="Approve it again")
+    return bundle
