@@ -84,6 +84,12 @@ def store_raw(source: Source, export: str, path: Path, *, lake: Lake, clock: Clo
     return True
 
 
+def is_unused(source: Source, *, lake: Lake, exports_folder: Path) -> bool:
+    """No file of it is here and none ever was: a source of the project that this home has not."""
+    here = any((exports_folder / export.file).exists() for export in source.exports.values())
+    return not here and not raw_tables(source, lake)
+
+
 def raw_tables(source: Source, lake: Lake) -> dict[str, pl.DataFrame]:
     """The raw rows of every export that was ever loaded, oldest load first."""
     return {

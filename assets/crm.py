@@ -1,0 +1,98 @@
+"""Raw exports: one asset per file of every source, with a check that no row was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.contacts.ingest import Ingested, ingest, is_unused
+from pipelines.contacts.source import Source, discover
+from pipelines.errors import SourceInvalid
+from pipelines.resources import LakeResource, WorkspaceResource
+from pipelines.settings import Settings
+
+CHECK = "read_equals_accepted_plus_quarantined"
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """An asset per export; a source file that cannot be used is an asset that says why."""
+    found = discover(Settings.load().project)
+    return dg.Definitions(
+        assets=[
+            loading(source) if isinstance(source, Source) else failing(name, source)
+            for name, source in found.items()
+        ]
+    )
+
+
+def loading(source: Source) -> dg.AssetsDefinition:
+    """The exports of one source; they are mapped together, as orders point at contacts."""
+
+    @dg.multi_asset(
+        name=f"load_{source.name}",
+        specs=[spec(source, export) for export in source.exports],
+        check_specs=[
+            dg.AssetCheckSpec(CHECK, asset=key(source, export)) for export in source.exports
+        ],
+    )
+    def load(
+        lake: LakeResource, workspace: WorkspaceResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        opened, folder = lake.open(), workspace.home().exports
+        if is_unused(source, lake=opened, exports_folder=folder):
+            loaded = [Ingested(source.name, name, 0, 0, 0, {}, False) for name in source.exports]
+        else:
+            loaded = ingest(source, lake=opened, exports_folder=folder, clock=workspace.clock())
+        for each in loaded:
+            yield told(source, each)
+
+    return load
+
+
+def key(source: Source, export: str) -> dg.AssetKey:
+    return dg.AssetKey(["raw", f"{source.name}_{export}"])
+
+
+def spec(source: Source, export: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key(source, export),
+        description=f"One row per source row and load, untouched. {source.description}.",
+        owners=[source.owner],
+        group_name="crm",
+        kinds={source.exports[export].format.kind, "deltalake"},
+    )
+
+
+def told(source: Source, each: Ingested) -> dg.MaterializeResult[None]:
+    counts = {"read": each.read, "accepted": each.accepted, "quarantined": each.quarantined}
+    return dg.MaterializeResult(
+        asset_key=key(source, each.export),
+        metadata={
+            "dagster/row_count": each.read,
+            **counts,
+            "new_file": each.is_new,
+            "reasons": dg.MetadataValue.json(dict(each.reasons)),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=each.adds_up,
+                check_name=CHECK,
+                asset_key=key(source, each.export),
+                metadata=counts,
+            )
+        ],
+    )
+
+
+def failing(name: str, error: SourceInvalid) -> dg.AssetsDefinition:
+    """A source that cannot be used, where everybody sees it."""
+
+    @dg.asset(
+        key=["raw", name], group_name="unreadable", description=f"Cannot be loaded. {error.what}."
+    )
+    def unreadable() -> None:
+        raise dg.Failure(str(error), allow_retries=False)
+
+    return unreadable
