@@ -1,7 +1,5 @@
 """Who a campaign is for: the frozen audience, and who must not be mailed at all."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pipelines.delivery.approval import Plan, freeze_audience

@@ -76,7 +76,10 @@ def spec(table: Table, deps: list[dg.AssetKey]) -> dg.AssetSpec:
 
 
 def told(table: Table, rows: pl.DataFrame, is_changed: bool) -> dg.MaterializeResult[None]:
-    metadata = {"dagster/row_count": rows.height, "changed": is_changed}
+    metadata: dict[str, dg.RawMetadataValue] = {
+        "dagster/row_count": rows.height,
+        "changed": is_changed,
+    }
     if table is CONTACTS:
         sample = rows.head(SAMPLE).select("contact_id", "address", "locale", "country").to_dicts()
         shown = [{**row, "address": mask(row["address"])} for row in sample]

@@ -1,7 +1,5 @@
 """Segments: one asset per file in sql/segments, found, not registered."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pipelines.errors import SegmentInvalid

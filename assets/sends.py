@@ -1,7 +1,5 @@
 """The send of each campaign. Every rule that can hold it lives in pipelines/delivery."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pipelines.delivery.overview import unaccounted
@@ -29,7 +27,9 @@ class SendConfig(dg.Config):
     kinds={"smtp", "sqlite"},
     op_tags={"lettermill/sends": "campaign"},
     check_specs=[
-        dg.AssetCheckSpec(ADDS_UP, asset=KEY, description="Everybody to mail is in exactly one state.")
+        dg.AssetCheckSpec(
+            ADDS_UP, asset=KEY, description="Everybody to mail is in exactly one state."
+        )
     ],
 )
 def sends(
@@ -51,6 +51,8 @@ def sends(
             **counts,
         },
         check_results=[
-            dg.AssetCheckResult(check_name=ADDS_UP, passed=missing == 0, metadata={"unaccounted": missing})
+            dg.AssetCheckResult(
+                check_name=ADDS_UP, passed=missing == 0, metadata={"unaccounted": missing}
+            )
         ],
     )

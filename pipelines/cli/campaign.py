@@ -44,7 +44,9 @@ def check(slug: Slug) -> None:
         console.print(problem.line(width), markup=False)
     if problems:
         raise typer.Exit(1)
-    console.print(f"[green]✓[/] {slug} can be approved: lettermill campaign approve {slug} --by NAME")
+    console.print(
+        f"[green]✓[/] {slug} can be approved: lettermill campaign approve {slug} --by NAME"
+    )
 
 
 @app.command()
@@ -75,7 +77,9 @@ def approve(
     """Freeze message, segments and settings: only what is approved is sent."""
     bundle = approval.approve(slug, by=by, workspace=workspace())
     if as_json:
-        emit_json({"key": bundle.key, "hash": bundle.content_hash, "expected": bundle.expected_recipients})
+        emit_json(
+            {"key": bundle.key, "hash": bundle.content_hash, "expected": bundle.expected_recipients}
+        )
         return
     console.print(
         f"[green]✓[/] {bundle.key} approved by {by} for {bundle.expected_recipients:,} recipients"
@@ -87,13 +91,19 @@ def approve(
 def send(
     slug: Slug,
     late: Annotated[bool, typer.Option("--late", help="Send though it is overdue.")] = False,
-    accept: Annotated[bool, typer.Option("--accept", help="Accept a missing or older ledger.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Accept a missing or older ledger.")
+    ] = False,
 ) -> None:
     """Send what is due of an approved campaign; who got it already gets nothing."""
     space = workspace()
     approval.freeze_audience(slug, space)
     with Progress(
-        TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        TextColumn("sending"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
     ) as bars:
         task = bars.add_task("sending")
 

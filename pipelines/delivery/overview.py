@@ -56,11 +56,15 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
     for row in audience.iter_rows(named=True):
         reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
         variant = f", variant {row['variant']}" if row["variant"] else ""
-        lines.append(f"{row['planned_at']:%Y-%m-%d %H:%M} planned: {row['decision']}{reason}{variant}")
+        lines.append(
+            f"{row['planned_at']:%Y-%m-%d %H:%M} planned: {row['decision']}{reason}{variant}"
+        )
     for row in sends.iter_rows(named=True):
         at = f"{row['settled_at']:%Y-%m-%d %H:%M}" if row["settled_at"] else "not yet"
         reply = f", reply {row['reply_class']}" if row["reply_class"] else ""
-        lines.append(f"{at} {row['state'].replace('_', ' ')} after {row['attempts']} attempts{reply}")
+        lines.append(
+            f"{at} {row['state'].replace('_', ' ')} after {row['attempts']} attempts{reply}"
+        )
     return lines
 
 

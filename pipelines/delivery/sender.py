@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 
@@ -189,14 +190,16 @@ def _run_workers(order: SendOrder, *, epoch: int, size: int, lock: CampaignLock)
             theirs.close()
             pipes.append(ours)
             processes.append(process)
-        _listen(order, pipes, size)
+        finished = _listen(order, pipes, size)
     finally:
         _end(processes)
-    _raise_died(order, processes)
+    if finished < settings.workers:
+        _raise_cut_short(order, settings.workers - finished)
 
 
-def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> None:
-    done = 0
+def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> int:
+    """Follow the workers to their end; returns how many of them said that all was well."""
+    done = finished = 0
     while pipes:
         for pipe in wait(pipes, GLANCE_SECONDS):
             assert isinstance(pipe, Pipe)
@@ -207,9 +210,11 @@ def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> None:
                 continue
             if isinstance(told, RelayUnavailable):
                 raise told
-            done += told
+            finished += told is None
+            done += told or 0
             if order.progress is not None:
                 order.progress(done, size)
+    return finished
 
 
 def _end(processes: list[BaseProcess]) -> None:
@@ -226,12 +231,10 @@ def _end(processes: list[BaseProcess]) -> None:
             process.join()
 
 
-def _raise_died(order: SendOrder, processes: list[BaseProcess]) -> None:
-    died = [process.name for process in processes if process.exitcode]
-    if died:
-        told = "ended before its work was done"
-        do = f"Run it again, nobody is mailed twice: lettermill campaign send {order.bundle.key}"
-        raise LedgerRefused("a send was cut short", [Problem(name, told) for name in died], do=do)
+def _raise_cut_short(order: SendOrder, died: int) -> NoReturn:
+    told = f"{died} ended before their work was done"
+    do = f"Run it again, nobody is mailed twice: lettermill campaign send {order.bundle.key}"
+    raise LedgerRefused("a send was cut short", [Problem("workers", told)], do=do)
 
 
 def _export(order: SendOrder, ledger: Ledger, mailed: pl.DataFrame) -> None:

@@ -33,6 +33,7 @@ from pipelines.errors import HomeInvalid, Refused, RelayUnavailable
 from pipelines.lake import Lake
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.fill import Filler, Recipient
+from pipelines.message.headers import envelope_address
 from pipelines.message.tokens import sign_return_path
 from pipelines.settings import Home, Settings
 
@@ -62,10 +63,14 @@ class Task:
 
 
 def work(task: Task, pipe: Pipe) -> None:
-    """The process's whole life. Sends counts of settled recipients over the pipe as it goes."""
+    """The process's whole life.
+
+    Tells over the pipe how many recipients it settled, as it goes; None at the end, when all went well.
+    """
     worker = Worker(task, pipe)
     try:
         asyncio.run(worker.run())
+        pipe.send(None)
     except* RelayUnavailable as group:
         pipe.send(group.exceptions[0])
     finally:
@@ -160,7 +165,7 @@ class Worker:
         """The shard's due recipients, in order, with their contact's fields as they are now."""
         lake = Lake(self.home.lake)
         columns = ", ".join(f"contact.{name}" for name in CONTACT_FIELDS)
-        connection: Any = lake.connect(
+        connection = lake.connect(
             ("campaigns.audience", "core.contacts"), self.task.pins, threads=1
         )
         reader = connection.execute(
@@ -236,6 +241,7 @@ class Worker:
         if target is None:
             return Settlement(row["contact_id"], State.WITHHELD, reason="not_on_allowlist")
         try:
+            target = envelope_address(target)
             filled = self.filler.fill(self._recipient(row))
         except Refused as refused:
             return Settlement(
@@ -275,9 +281,10 @@ class Worker:
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
             self._settle(row, State.ACCEPTED, reply_class=kind, message_id=message_id)
         elif reply.code // 100 == 5:
-            self._settle(row, State.REJECTED, reply_class=kind, reply=reply.masked)
-            if outcome.stage is Stage.RCPT and is_hard(reply):
+            # First: were we to die between the two, the reply would be lost and the person mailed again.
+            if outcome.stage is not Stage.MAIL and is_hard(reply):
                 self._suppress(row)
+            self._settle(row, State.REJECTED, reply_class=kind, reply=reply.masked)
         else:
             self._settle(row, State.DEFERRED, reply_class=kind, reply=reply.masked)
 
