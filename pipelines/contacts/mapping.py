@@ -89,9 +89,9 @@ def _judge(rows: pl.DataFrame, entity: Entity, fields: Fields, source: Source) -
         rows = _with_address(rows, readings["address"])
         problems.append(pl.col("_address_problem"))
         extra.append(pl.col("_address_normalised").alias("address_normalised"))
-    reasons = pl.concat_list(problems).list.drop_nulls().list.unique(maintain_order=True)
-    values = [reading.value.alias(name) for name, reading in readings.items()]
-    return rows.select(*ROW, *values, *extra, reasons.alias("reasons"))
+    reasons = pl.concat_list(*problems).list.drop_nulls().list.unique(maintain_order=True)
+    fields_read = [reading.value.alias(name) for name, reading in readings.items()]
+    return rows.select(*map(pl.col, ROW), *fields_read, *extra, reasons.alias("reasons"))
 
 
 def _problems(entity: Entity, fields: Fields, readings: Mapping[str, Reading]) -> list[pl.Expr]:

@@ -110,7 +110,7 @@ def _addresses(random: Random, rows: pl.DataFrame) -> pl.Series:
 
 def _days(random: Random, count: int, least: int, most: int) -> pl.Series:
     ago = pl.Series(random.integers(least, most, count))
-    return pl.select(pl.lit(AS_OF.date()) - pl.duration(days=ago)).to_series()
+    return pl.select(pl.lit(AS_OF.date()) - pl.duration(days=pl.lit(ago))).to_series()
 
 
 def _moments(random: Random, count: int, least_hours: int, most_hours: int) -> pl.Series:
@@ -119,7 +119,7 @@ def _moments(random: Random, count: int, least_hours: int, most_hours: int) -> p
 
 
 def _text(seconds_ago: pl.Series) -> pl.Series:
-    moment = pl.lit(AS_OF) - pl.duration(seconds=seconds_ago)
+    moment = pl.lit(AS_OF) - pl.duration(seconds=pl.lit(seconds_ago))
     return pl.select(moment.dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_series()
 
 
