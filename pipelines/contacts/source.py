@@ -237,12 +237,8 @@ def _problem(error: Any) -> Problem:
 def _known(location: list[Any]) -> list[str]:
     """The fields there are at a place of the file, for suggesting one."""
     entities = (Contacts, Orders, OrderLines, Products, Consents, Suppressions)
-    by_place: dict[str, type[BaseModel]] = {
-        **dict(zip([each.value for each in Entity], entities, strict=True)),
-        **FORMATS,
-        "consent": Statement,
-        "columns": FixedColumn,
-    }
+    by_place: dict[str, type[BaseModel]] = dict(zip(map(str, Entity), entities, strict=True))
+    by_place |= {**FORMATS, "consent": Statement, "columns": FixedColumn}
     if not location:
         model: type[BaseModel] = Source
     elif location[0] == "exports" and len(location) == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +21,7 @@ from pipelines.lake import Lake
 from pipelines.schema import IDENTITIES
 
 DATA = Path(__file__).parents[1] / "data"
-REAL = Path(__file__).parents[2].parent / "shared/data"
+REAL = Path(os.environ.get("LETTERMILL_TEST_DATA", DATA.parents[2] / "shared/data"))
 SOURCES = ["cdnow", "online_retail_france", "online_retail_germany", "hillstrom", "shop"]
 
 
