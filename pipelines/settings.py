@@ -23,6 +23,7 @@ from pipelines.errors import HomeInvalid, Problem, SettingInvalid, did_you_mean
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "LETTERMILL_"
+TESTS_PREFIX = "LETTERMILL_TEST_"  # read by tests only
 IDENTITY_FILE = "home.json"
 KEY_BYTES = 32
 
@@ -113,7 +114,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, object], li
     values: dict[str, object] = {}
     problems: list[Problem] = []
     for variable, text in environ.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable.startswith(TESTS_PREFIX):
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name.removesuffix("_file") in _secret_names() and name.endswith("_file"):

@@ -33,6 +33,7 @@ from pipelines.settings import Home, Settings
 from streaming import forms, pages
 from streaming.log import GroupCommit, LogWriter
 from streaming.lookups import Lookups
+from streaming.pages import HEADERS
 from streaming.process import Stopping, watch_parent
 
 PARTITION = "edge"
@@ -42,14 +43,6 @@ PIXEL = bytes.fromhex(
 )
 # A withdrawal of tracking takes effect within this time; asking at every pixel would cost a query.
 WITHDRAWN_SECONDS = 1.0
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-}
 
 Answer = TypeVar("Answer")
 
@@ -192,7 +185,7 @@ def make_app(home: Home, clock: Clock) -> Starlette:
             )
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/o/{token}.gif", pixel, methods=["GET"]),
             Route("/c/{token}/{link}", click, methods=["GET"]),
@@ -203,6 +196,9 @@ def make_app(home: Home, clock: Clock) -> Starlette:
         exception_handlers={forms.TooLarge: forms.too_large},
         lifespan=lifespan,
     )
+    # Starlette's redirect to the path without its slash would trust the Host header.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Server(uvicorn.Server):

@@ -5,6 +5,7 @@ Blocking; callers on an event loop put it on one thread. Answers None where ther
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipelines.schema import AUDIENCE
 from pipelines.settings import Home
 
 KEPT = 8
+WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 @dataclass
@@ -49,7 +51,8 @@ class Lookups:
         """Where a link of an approved message leads."""
         approved = self.bundle(campaign)
         links = approved.message.get("links", []) if approved else []
-        return str(links[number]) if 0 <= number < len(links) else None
+        url = str(links[number]) if 0 <= number < len(links) else ""
+        return url if WEB_ADDRESS.fullmatch(url) else None
 
     def address_hash(self, token: Token) -> str:
         """The keyed hash a recipient was planned under; '' when no audience holds them."""

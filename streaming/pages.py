@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from html import escape
 
+# Of every answer the edge gives.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
 STYLE = """
 :root {
   color-scheme: light dark;

@@ -72,7 +72,9 @@ def web_server(demo: Demo) -> Iterator[str]:
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-m", "pipelines.definitions",
                "-p", str(demo.settings.dagster_port)]  # fmt: skip
     with (demo.home.logs / "dagster.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=CHECKOUT, env=demo.settings.environ(), stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command, cwd=CHECKOUT, env=demo.settings.environ(), stdout=log, stderr=log
+        )
         try:
             until(lambda: _answers(url), 90, "an answer of the web server")
             yield url

@@ -165,7 +165,7 @@ class Worker:
         """The shard's due recipients, in order, with their contact's fields as they are now."""
         lake = Lake(self.home.lake)
         columns = ", ".join(f"contact.{name}" for name in CONTACT_FIELDS)
-        connection = lake.connect(
+        connection: Any = lake.connect(
             ("campaigns.audience", "core.contacts"), self.task.pins, threads=1
         )
         reader = connection.execute(

@@ -31,6 +31,10 @@ APPROVER = "demo"
 SEND_CONFIG = {"ops": {"campaigns__sends": {"config": {"accept_late": True}}}}
 
 
+# The steps' own log is in Dagster; on the terminal only what goes wrong.
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
 class Stage(Protocol):
     """Shows that a stage of the demo is under way, and how far it is."""
 
@@ -100,7 +104,7 @@ class Graph:
         done = (
             defs()
             .resolve_job_def(name)
-            .execute_in_process(instance=self.instance, raise_on_error=False)
+            .execute_in_process(instance=self.instance, run_config=QUIET, raise_on_error=False)
         )
         _raise_failure(done)
 
@@ -121,7 +125,7 @@ class Graph:
                 instance=self.instance,
                 asset_selection=[dg.AssetKey(list(key)) for key in keys],
                 partition_key=partition,
-                run_config=config or {},
+                run_config={**QUIET, **(config or {})},
                 raise_on_error=False,
             )
         )

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.engagement.bounces import read_report, recipient
+from pipelines.message.tokens import Purpose, Token, sign, sign_return_path
+
+KEY = b"k" * 32
+REAL = Path(__file__).parents[3] / "shared" / "data" / "bounces"
+REPORT = """\
+From: Mail Delivery System <mailer-daemon@mx.example>
+To: {to}
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+It did not work.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example
+
+Final-Recipient: rfc822; nobody@mx.example
+Action: {action}
+Status: {status}
+Diagnostic-Code: smtp; {diagnostic}
+
+--b
+Content-Type: text/rfc822-headers
+
+From: shop@shop.example
+List-Unsubscribe: <https://mail.shop.example/u/{token}>
+--b--
+"""
+
+
+def report(**changes: str) -> bytes:
+    values = {
+        "to": "bounces@shop.example",
+        "action": "failed",
+        "status": "5.1.1",
+        "diagnostic": "550 5.1.1 no such user",
+        "token": sign(Token(Purpose.UNSUBSCRIBE, "spring", 7), KEY),
+    }
+    return REPORT.format(**(values | changes)).encode()
+
+
+def test_a_mailbox_that_is_not_there_bounces_hard() -> None:
+    read = read_report(report())
+
+    assert read is not None
+    assert (read.status, read.is_hard) == ("5.1.1", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "diagnostic"),
+    [
+        ("5.2.2", "552 5.2.2 mailbox full"),
+        ("5.7.1", "550 5.7.1 looks like spam"),
+        ("4.4.7", "delivery time expired"),
+        ("5.0.0", "554 refused"),
+    ],
+    ids=["full", "policy", "expired", "vague"],
+)
+def test_any_other_failure_is_soft(status: str, diagnostic: str) -> None:
+    read = read_report(report(status=status, diagnostic=diagnostic))
+
+    assert read is not None
+    assert not read.is_hard
+
+
+def test_a_diagnostic_is_more_exact_than_a_vague_status() -> None:
+    read = read_report(report(status="5.0.0", diagnostic="550-5.1.1 The account does not exist"))
+
+    assert read is not None
+    assert read.is_hard
+
+
+@pytest.mark.parametrize("action", ["delayed", "delivered", "relayed", "expanded"])
+def test_a_report_of_no_failure_is_no_bounce(action: str) -> None:
+    assert read_report(report(action=action)) is None
+
+
+def test_the_return_path_tells_who_it_was_even_in_capitals() -> None:
+    local = sign_return_path("spring", 9, KEY).upper()
+    read = read_report(report(to=f"{local}@bounce.shop.example", token="x" * 30))
+
+    assert read is not None
+    token = recipient(read, ["autumn", "spring"], KEY)
+    assert token is not None
+    assert (token.campaign, token.contact_id) == ("spring", 9)
+
+
+def test_the_returned_unsubscribe_link_tells_who_it_was() -> None:
+    read = read_report(report())
+
+    assert read is not None
+    token = recipient(read, [], KEY)
+    assert token is not None
+    assert (token.campaign, token.contact_id) == ("spring", 7)
+
+
+def test_a_report_that_nothing_of_ours_signs_is_about_nobody() -> None:
+    read = read_report(report(token=sign(Token(Purpose.UNSUBSCRIBE, "spring", 7), b"other" * 8)))
+
+    assert read is not None
+    assert recipient(read, ["spring"], KEY) is None
+
+
+@given(st.binary(max_size=400), st.integers(0, 1200), st.integers(0, 200))
+def test_reading_never_raises(noise: bytes, at: int, cut: int) -> None:
+    whole = report()
+
+    read_report(noise)
+    read_report(whole[:at] + noise + whole[at + cut :])
+
+
+@pytest.mark.real_data
+def test_reading_never_raises_on_real_bounces() -> None:
+    samples = list(REAL.glob("*.txt"))
+
+    found = [read_report(path.read_bytes()) for path in samples]
+
+    assert samples
+    assert sum(each is not None for each in found) >= 15
