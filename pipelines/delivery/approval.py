@@ -30,7 +30,7 @@ from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld
 from pipelines.lake import Pins
 from pipelines.message.compile import compile_message
 from pipelines.message.lint import lint
-from pipelines.schema import AUDIENCE
+from pipelines.schema import AUDIENCE, LEDGER_HEADS
 from pipelines.segments.run import evaluate
 from pipelines.segments.segment import Segment, Status, discover, parse
 from pipelines.workspace import Workspace
@@ -80,7 +80,7 @@ def check(slug: str, project: Path) -> list[Problem]:
 def draft(slug: str, workspace: Workspace) -> Plan:
     """The audience of a campaign as its files stand now; writes nothing."""
     campaign = load(workspace.project, slug)
-    return _plan(campaign, _sql(campaign, workspace.project), workspace)
+    return _plan(campaign, slug, _sql(campaign, workspace.project), workspace)
 
 
 def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
@@ -103,7 +103,7 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
         sources=fingerprints(campaign, workspace.project),
         approved_by=by,
         approved_at=workspace.clock.now(),
-        expected_recipients=_plan(campaign, segments, workspace).to_mail,
+        expected_recipients=_plan(campaign, key, segments, workspace).to_mail,
         environment=workspace.settings.environment.value,
     )
     save(bundle, workspace.home.approvals)
@@ -130,7 +130,7 @@ def freeze_audience(key: str, workspace: Workspace) -> Plan:
     )
     if kept.height and _has_begun(key, workspace):
         return Plan(kept, audience.counts(kept), workspace.lake.pin([*READ]), was_kept=True)
-    plan = _plan(bundle.campaign, bundle.segments, workspace)
+    plan = _plan(bundle.campaign, key, bundle.segments, workspace)
     rows = plan.frame.with_columns(campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash))
     frame = rows.select(AUDIENCE.schema.names())
     workspace.lake.replace(AUDIENCE, frame, campaign=key)
@@ -149,7 +149,10 @@ def expected(bundle: Bundle, to_mail: int) -> None:
 
 
 def _has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
-    return (workspace.home.ledgers / f"{key}.sqlite").exists()
+    """Whether a send of it was ever started here; the lake knows even when the ledger is lost."""
+    heads = workspace.lake.read(LEDGER_HEADS.name).filter(pl.col("campaign") == key)
+    started = int(heads.select(pl.len()).collect().item())
+    return started > 0 or (workspace.home.ledgers / f"{key}.sqlite").exists()
 
 
 def _named(campaign: Campaign) -> list[str]:
@@ -165,14 +168,14 @@ def _sql(campaign: Campaign, project: Path) -> dict[str, str]:
     }
 
 
-def _plan(campaign: Campaign, segments: Mapping[str, str], workspace: Workspace) -> Plan:
+def _plan(campaign: Campaign, key: str, segments: Mapping[str, str], workspace: Workspace) -> Plan:
     now = workspace.clock.now()
     parsed = {name: parse(name, text, Path(f"{name}.sql")) for name, text in segments.items()}
     inputs = {table for segment in parsed.values() for table in segment.inputs}
     pins = workspace.lake.pin({*inputs, *READ})
     candidates = _candidates(campaign, parsed, workspace, pins, campaign.as_of or now)
     keys = audience.Keys(workspace.home.key("addresses"), workspace.home.key("variants"))
-    people = _people(campaign, workspace, pins, now)
+    people = _people(campaign, key, workspace, pins)
     frame = audience.plan(campaign, candidates, people, keys=keys, now=now)
     return Plan(frame, audience.counts(frame), pins)
 
@@ -200,7 +203,7 @@ def _candidates(
     return joined
 
 
-def _people(campaign: Campaign, workspace: Workspace, pins: Pins, now: datetime) -> audience.People:
+def _people(campaign: Campaign, key: str, workspace: Workspace, pins: Pins) -> audience.People:
     store = PeopleStore(workspace.home.people)
     consents = workspace.lake.read("core.consents", pins.get("core.consents"))
     every_topic = pl.col("topic").is_null() | pl.col("topic").is_in(["*", campaign.topic])
@@ -210,15 +213,15 @@ def _people(campaign: Campaign, workspace: Workspace, pins: Pins, now: datetime)
         suppressed=store.suppressed_hashes(campaign.topic, campaign.brand),
         suppressed_contacts=store.suppressed_contacts(campaign.topic, campaign.brand),
         no_tracking=store.withdrawn_tracking(),
-        mailed=_mailed(campaign, store, now),
+        mailed=_mailed(campaign, key, store, workspace.clock.now()),
     )
 
 
-def _mailed(campaign: Campaign, store: PeopleStore, now: datetime) -> set[int]:
-    """Whom `once_per: 365d` or `once_per: campaign` leaves out: another occurrence mailed them."""
+def _mailed(campaign: Campaign, key: str, store: PeopleStore, now: datetime) -> set[int]:
+    """Whom `once_per` leaves out: another occurrence mailed them. This one's are the ledger's."""
     if campaign.once_per == "occurrence":
         return set()
-    mailed = store.last_mailed(campaign.slug)
+    mailed = store.last_mailed(campaign.slug, but=key)
     if campaign.once_per.endswith("d"):
         since = now - timedelta(days=int(campaign.once_per.removesuffix("d")))
         mailed = mailed.filter(pl.col("mailed_at") > since)

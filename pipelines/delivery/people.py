@@ -161,13 +161,13 @@ class PeopleStore:
         with self._open() as connection, connection:
             connection.executemany("insert or ignore into last_mailed values (?, ?, ?)", rows)
 
-    def last_mailed(self, slug: str) -> pl.DataFrame:
-        """One row per contact mailed by any occurrence of a campaign: contact_id, mailed_at."""
+    def last_mailed(self, slug: str, *, but: str) -> pl.DataFrame:
+        """One row per contact mailed by an occurrence other than `but`: contact_id, mailed_at."""
         with self._open() as connection:
             rows = connection.execute(
                 "select contact_id, max(mailed_at) from last_mailed"
-                " where campaign = ? or campaign like ? escape '\\' group by contact_id",
-                (slug, slug.replace("_", "\\_").replace("%", "\\%") + "@%"),
+                " where campaign <> ? and (campaign = ? or campaign like ? escape '\\') group by contact_id",
+                (but, slug, slug.replace("_", "\\_").replace("%", "\\%") + "@%"),
             ).fetchall()
         frame = pl.DataFrame(
             rows, schema={"contact_id": pl.Int64, "mailed_at": pl.Int64}, orient="row"

@@ -23,7 +23,7 @@ from pipelines.delivery.modes import check_mode, live_facts
 from pipelines.delivery.relay import Relay
 from pipelines.delivery.sender import Progress, SendOrder, SendResult, export_sends, send
 from pipelines.delivery.states import State
-from pipelines.errors import SendHeld
+from pipelines.errors import Problem, SendHeld
 from pipelines.message.fill import message_id
 from pipelines.schema import SENDS
 from pipelines.settings import DeliveryMode
@@ -53,11 +53,22 @@ def send_campaign(
     bundle = approval.approved(key, workspace)
     if not consent.late:
         hold_when_overdue(bundle, workspace.clock.now())
-    approval.expected(bundle, _mailed(key, workspace).height)
+    mailed = _mailed(key, workspace)
+    _same_approval(bundle, mailed)
+    approval.expected(bundle, mailed.height)
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=_home_at, facts=facts)
     with _relay(workspace) as relay:
         return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
+
+
+def _same_approval(bundle: Bundle, mailed: pl.DataFrame) -> None:
+    """No message goes to an audience that was planned under another approval."""
+    if mailed.filter(pl.col("bundle") != bundle.content_hash).is_empty():
+        return
+    told = "was planned under an earlier approval than the one in force"
+    do = f"Nobody was mailed. Plan it anew: materialise campaigns/audience for {bundle.key}"
+    raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
 
 
 def resolve(key: str, workspace: Workspace) -> dict[str, int]:
