@@ -122,10 +122,11 @@ def test_reading_never_raises(noise: bytes, at: int, cut: int) -> None:
 
 
 @pytest.mark.real_data
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real bounces are not here")
 def test_reading_never_raises_on_real_bounces() -> None:
     samples = list(REAL.glob("*.txt"))
 
     found = [read_report(path.read_bytes()) for path in samples]
 
-    assert samples
-    assert sum(each is not None for each in found) >= 15
+    assert len(found) == len(samples) > 100
+    assert any(report is not None and report.is_hard for report in found)
