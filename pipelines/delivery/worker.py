@@ -168,13 +168,13 @@ class Worker:
         connection: Any = lake.connect(
             ("campaigns.audience", "core.contacts"), self.task.pins, threads=1
         )
-        reader = connection.execute(
+        reader = connection.sql(
             f"select audience.recipient, contact_id, audience.address_hash, audience.variant,"
             f" audience.is_tracked, audience.fields, contact.address, contact.attributes, {columns}"
             " from campaigns.audience as audience left join core.contacts as contact using (contact_id)"
             " where campaign = ? and decision = 'mail' and recipient % ? = ? and send_at <= ?"
             " order by recipient",
-            [self.task.key, self.task.workers, self.task.shard, self.clock.now()],
+            params=[self.task.key, self.task.workers, self.task.shard, self.clock.now()],
         ).to_arrow_reader(BATCH)
         for batch in reader:
             yield batch.to_pylist()

@@ -5,6 +5,7 @@ Always the sink and reserved domains, whatever is set elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import socket
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def prepare(
     made = make_home(folder, kind=HomeKind.DEMO, at=SystemClock().now())
     if made.identity().kind is not HomeKind.DEMO:
         raise HomeInvalid(f"{made.root} is not a demo's home", do="Give --home another folder")
+    # Who is held out and who gets which subject follow from this key: fixed, so that every demo agrees.
+    (made.keys / "variants.key").write_text(hashlib.sha256(b"lettermill demo").hexdigest())
     shutil.copy(CHECKOUT / "dagster.yaml", made.dagster / "dagster.yaml")
     if source == "shop" and file is None:
         write_shop(made.exports / "shop", contacts=contacts, seed=SEED)
