@@ -83,6 +83,7 @@ def _in_sandbox(segment: Segment, job: Job) -> dict[str, object]:
             text=True,
             timeout=limits.wall_seconds,
             cwd=CHECKOUT,
+            env={"LANG": "C.UTF-8"},  # none of ours: secrets have no business there
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -7,13 +7,16 @@ stdout. Limits are the operating system's: DuckDB's own memory limit is none.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import resource
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 MIB = 1024 * 1024
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ def _limit(limits: dict[str, Any]) -> None:
     size = int(limits["output_mib"]) * MIB
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The query ends with whoever asked for it, however they end.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _locked(job: dict[str, Any]) -> Any:
