@@ -146,8 +146,16 @@ def _where(where: Mapping[str, str | list[str]]) -> pl.Expr:
     fits = pl.lit(value=True)
     for field, wanted in where.items():
         values = [wanted] if isinstance(wanted, str) else wanted
-        fits &= pl.col(field).is_in(values).fill_null(value=False)
+        fits &= _field(field).is_in(values).fill_null(value=False)
     return fits
+
+
+def _field(name: str) -> pl.Expr:
+    """A column of the contact, or `attributes.<name>`: one of what else its source maps."""
+    attribute = name.removeprefix("attributes.")
+    if attribute == name:
+        return pl.col(name)
+    return pl.col("attributes").str.json_path_match(f"$['{attribute}']")
 
 
 def _once_per_address(rows: pl.DataFrame) -> pl.DataFrame:

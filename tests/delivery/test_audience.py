@@ -215,3 +215,39 @@ def test_everybody_is_due_at_the_same_time_of_their_own_day():
 )
 def test_a_time_the_clocks_skip_or_repeat_is_one_time(wall_clock: datetime, expected: datetime):
     assert in_utc(wall_clock, "Europe/Paris") == expected
+
+
+def test_where_reads_fields_of_the_contact_and_of_its_attributes():
+    rows = contacts(
+        {
+            "contact_id": 0,
+            "address_normalised": "a@shop.example",
+            "country": "FR",
+            "attributes": '{"tier": "gold"}',
+        },
+        {
+            "contact_id": 1,
+            "address_normalised": "b@shop.example",
+            "country": "FR",
+            "attributes": '{"tier": "tin"}',
+        },
+        {
+            "contact_id": 2,
+            "address_normalised": "c@shop.example",
+            "country": "DE",
+            "attributes": '{"tier": "gold"}',
+        },
+        {
+            "contact_id": 3,
+            "address_normalised": "d@shop.example",
+            "country": "FR",
+            "attributes": None,
+        },
+    )
+    agreed = consents(*((n, "marketing", "granted", NOW - timedelta(days=9)) for n in range(4)))
+    where = {"country": ["FR", "BE"], "attributes.tier": "gold"}
+    asked = campaign(audience={"include": ["everybody"], "where": where})
+
+    decided = plan(asked, ids(4), people(rows, agreed), keys=KEYS, now=NOW)
+
+    assert decided.filter(decision="mail")["contact_id"].to_list() == [0]
