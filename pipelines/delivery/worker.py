@@ -70,7 +70,8 @@ def work(task: Task, pipe: Pipe) -> None:
     worker = Worker(task, pipe)
     try:
         asyncio.run(worker.run())
-        pipe.send(None)
+        if not worker.stopping.is_set():
+            pipe.send(None)
     except* RelayUnavailable as group:
         pipe.send(group.exceptions[0])
     finally:
@@ -320,7 +321,12 @@ class Worker:
             return
         done, self.settled = self.settled, []
         self.ledger.settle(done, epoch=self.task.epoch, at=self.clock.now())
-        self.pipe.send(len(done))
+        try:
+            self.pipe.send(len(done))
+        except (
+            BrokenPipeError
+        ):  # the parent is gone; what was settled is in the ledger all the same
+            self.stopping.set()
 
 
 def _bundle(task: Task, home: Home) -> Bundle:
