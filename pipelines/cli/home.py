@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import code
 import shutil
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import typer
 from rich.table import Table as Grid
 
 from pipelines.cli.doctor import Finding, examine
-from pipelines.cli.output import Workspace, console, emit_json, out, workspace
+from pipelines.cli.output import console, emit_json, moment_of, out, workspace
 from pipelines.clock import SystemClock
 from pipelines.errors import SettingInvalid
 from pipelines.lake import Lake
@@ -115,7 +115,7 @@ def sql(
     # The views' files stay readable; every other file and the network are shut out.
     connection.execute("set allowed_paths = $files", {"files": files})
     connection.execute("set enable_external_access = false; set lock_configuration = true")
-    moment = _moment(as_of, space)
+    moment = moment_of(as_of, space)
     if query is None:
         _shell(connection, moment)
         return
@@ -123,17 +123,6 @@ def sql(
     _run(
         connection, path.read_text() if query.endswith(".sql") and path.is_file() else query, moment
     )
-
-
-def _moment(as_of: str | None, space: Workspace) -> datetime:
-    if as_of is None:
-        return space.clock.now()
-    try:
-        moment = datetime.fromisoformat(as_of)
-    except ValueError:
-        do = "Give it like 2026-11-01 or 2026-11-01T08:00:00+01:00"
-        raise SettingInvalid(f"--as-of '{as_of}' is not a time", do=do) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _run(connection: duckdb.DuckDBPyConnection, text: str, as_of: datetime) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 
+from pipelines.errors import SettingInvalid
 from pipelines.workspace import Workspace, open_workspace
 
-__all__ = ["Workspace", "console", "emit_json", "out", "workspace"]
+__all__ = ["Workspace", "console", "emit_json", "moment_of", "out", "workspace"]
 
 console = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
@@ -24,3 +26,15 @@ def workspace() -> Workspace:
 def emit_json(value: Any) -> None:
     """One JSON value on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def moment_of(as_of: str | None, space: Workspace) -> datetime:
+    """The time an option names, now without one; a time without a zone is UTC."""
+    if as_of is None:
+        return space.clock.now()
+    try:
+        moment = datetime.fromisoformat(as_of)
+    except ValueError:
+        do = "Give it like 2026-11-01 or 2026-11-01T08:00:00+01:00"
+        raise SettingInvalid(f"--as-of '{as_of}' is not a time", do=do) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,9 @@ import polars as pl
 import typer
 from rich.table import Table as Grid
 
-from pipelines.cli.output import Workspace, console, emit_json, out, workspace
+from pipelines.cli.output import Workspace, console, emit_json, moment_of, out, workspace
 from pipelines.contacts.address import mask
-from pipelines.errors import LettermillError, SegmentInvalid, SettingInvalid
+from pipelines.errors import LettermillError, SegmentInvalid
 from pipelines.segments.cases import case_files, members_of, read_case
 from pipelines.segments.members import compare, write
 from pipelines.segments.run import Members, evaluate
@@ -59,7 +58,7 @@ def preview(name: str, as_of: AsOf = None, as_json: Json = False) -> None:
     """Size, masked sample and the difference from the last run; writes nothing."""
     space = workspace()
     segment = load(space.project, name)
-    members = evaluate(segment, lake=space.lake, as_of=_moment(as_of, space), clock=space.clock)
+    members = evaluate(segment, lake=space.lake, as_of=moment_of(as_of, space), clock=space.clock)
     change = compare(segment, members, space.lake)
     sample = _masked_sample(members, space)
     if as_json:
@@ -86,7 +85,7 @@ def run(name: str, as_of: AsOf = None) -> None:
     """Evaluate a segment and keep its members."""
     space = workspace()
     segment = load(space.project, name)
-    members = evaluate(segment, lake=space.lake, as_of=_moment(as_of, space), clock=space.clock)
+    members = evaluate(segment, lake=space.lake, as_of=moment_of(as_of, space), clock=space.clock)
     change = write(segment, members, space.lake)
     console.print(
         f"[green]✓[/] {name}: {change.size:,} contacts, +{change.joined:,} −{change.left:,}"
@@ -139,14 +138,3 @@ def _masked_sample(members: Members, space: Workspace) -> pl.DataFrame:
         pl.col("address").map_elements(mask, return_dtype=pl.String)
     )
     return sample.cast({"contact_id": pl.Int64}).join(shown, on="contact_id", how="left")
-
-
-def _moment(as_of: str | None, space: Workspace) -> datetime:
-    if as_of is None:
-        return space.clock.now()
-    try:
-        moment = datetime.fromisoformat(as_of)
-    except ValueError:
-        do = "Give it like 2026-11-01 or 2026-11-01T08:00:00+01:00"
-        raise SettingInvalid(f"--as-of '{as_of}' is not a time", do=do) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
