@@ -1,10 +1,11 @@
-"""The report of each campaign: a page for the marketer, and the rows behind it."""
+"""The report of each campaign: a page for the marketer, the rows behind it, and a mail to the owner."""
 
 import dagster as dg
 
 from pipelines.partitions import CAMPAIGN
 from pipelines.reporting.campaign_report import build
 from pipelines.reporting.pages import report_page
+from pipelines.reporting.report_mail import mail_report
 from pipelines.reporting.results import result_rows
 from pipelines.reporting.wording import headline
 from pipelines.resources import WorkspaceResource
@@ -54,4 +55,30 @@ def campaign_report(
                 check_name=ADDS_UP, passed=not problems, metadata={"problems": str(problems)}
             )
         ],
+    )
+
+
+@dg.asset(
+    key=["reports", "mail"],
+    partitions_def=CAMPAIGN,
+    deps=[dg.AssetKey(KEY)],
+    group_name="reports",
+    owners=["team:marketing"],
+    kinds={"smtp"},
+)
+def report_mail(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> dg.MaterializeResult:
+    """One row per campaign and edition of its report: first and final, each mailed to the owner once."""
+    space = workspace.open()
+    report = build(context.partition_key, lake=space.lake, home=space.home, clock=space.clock)
+    mailed = mail_report(report, space)
+    context.log.info("campaign=%s edition=%s %s", report.key, mailed.edition, mailed.why)
+    return dg.MaterializeResult(
+        metadata={
+            "edition": str(mailed.edition or "none"),
+            "mailed": mailed.path is not None,
+            "why not": mailed.why,
+            **({"mail": dg.MetadataValue.path(str(mailed.path))} if mailed.path else {}),
+        }
     )

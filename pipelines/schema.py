@@ -232,6 +232,11 @@ CAMPAIGN_RESULTS = Table(
     },
     by=("campaign",),
 )
+REPORT_MAILS = Table(
+    "reports.mail",
+    "one row per campaign and edition of its report that was mailed to the owner",
+    {"campaign": TEXT, "edition": TEXT, "message_id": TEXT, "mailed_at": UTC_TIME},
+)
 
 TABLES: Mapping[str, Table] = MappingProxyType(
     {
@@ -239,6 +244,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         for table in (
             IDENTITIES, CONTACTS, CONSENTS, SUPPRESSIONS, ORDERS, ORDER_LINES, PRODUCTS, ENGAGEMENT_EVENTS,
             ENGAGEMENT, SEGMENT_HISTORY, AUDIENCE, SENDS, LEDGER_HEADS, CAMPAIGN_RESULTS,
+            REPORT_MAILS,
         )
     }
 )  # fmt: skip

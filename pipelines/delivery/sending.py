@@ -57,8 +57,8 @@ def send_campaign(
     _same_approval(bundle, mailed)
     approval.expected(bundle, mailed.height)
     facts = live_facts(workspace.lake, key)
-    check_mode(workspace.settings, workspace.home, probe=_home_at, facts=facts)
-    with _relay(workspace) as relay:
+    check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
+    with relay_of(workspace) as relay:
         return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
 
 
@@ -121,7 +121,7 @@ def _mailed(key: str, workspace: Workspace) -> pl.DataFrame:
 
 
 @contextmanager
-def _relay(workspace: Workspace) -> Iterator[Relay]:
+def relay_of(workspace: Workspace) -> Iterator[Relay]:
     """Where this mode hands mail over: the home's sink, started if need be, or the relay."""
     if workspace.settings.delivery_mode is not DeliveryMode.SINK:
         yield Relay.from_settings(workspace.settings)
@@ -130,7 +130,7 @@ def _relay(workspace: Workspace) -> Iterator[Relay]:
         yield Relay(host, port)
 
 
-def _home_at(url: str) -> str | None:
+def home_at(url: str) -> str | None:
     """The id of the home whose edge answers at a public URL."""
     try:
         address = f"{url}/.well-known/lettermill"

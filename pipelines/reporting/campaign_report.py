@@ -1,7 +1,7 @@
 """The report of one campaign: what was counted, how sure it is, and the rows that keep it.
 
 Puts counts (tally.py) and intervals (statistics.py) together. Words and pictures are wording.py's,
-charts.py's and pages.py's; a report is the same for the same lake versions and the same approval.
+charts.py's and contents.py's; a report is the same for the same lake versions and the same approval.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def bars(rows: Sequence[Bar], *, width: int = WIDE, colour: str = ACCENT) -> alt
 def timeline(counts: Timeline, *, width: int = WIDE) -> alt.Chart:
     """Human opens and clicks by time since the first message."""
     last = max((step for step, _, _ in counts.counts), default=0)
-    size, unit = next(pair for pair in UNITS if max(last, 1) * counts.step_seconds >= 2 * pair[0])
+    size, unit = unit_of(max(last, 1) * counts.step_seconds)
     values = [
         {
             "from": step * counts.step_seconds / size,
@@ -90,6 +90,11 @@ def timeline(counts: Timeline, *, width: int = WIDE) -> alt.Chart:
     return cast(alt.Chart, _sized(encoded, width, 190))
 
 
+def unit_of(seconds: int) -> tuple[int, str]:
+    """The largest unit of which a stretch of time has two: its seconds and its name."""
+    return next((pair for pair in UNITS if seconds >= 2 * pair[0]), UNITS[-1])
+
+
 def ranges(rows: Sequence[Range], *, width: int = WIDE) -> alt.LayerChart:
     """Rates of groups side by side, each a point within its interval."""
     values = [
@@ -103,7 +108,8 @@ def ranges(rows: Sequence[Range], *, width: int = WIDE) -> alt.LayerChart:
         }
         for row in rows
     ]
-    axis = alt.Axis(format=".0%", tickCount=5)
+    widest = max((row.high for row in rows), default=0.0)
+    axis = alt.Axis(format=".0%" if widest > 0.05 else ".1%", tickCount=5)
     base = _chart(values).encode(y=alt.Y("row:N", sort=None, title=None))
     groups = list(dict.fromkeys(row.group for row in rows))
     tones = [ACCENT, WARM, QUIET, SOFT]

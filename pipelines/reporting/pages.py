@@ -1,82 +1,16 @@
-"""The report as a page: one HTML file that needs no network and runs no script.
-
-Decides what stands where; `content` gives the same parts to the page and to the mail.
-"""
+"""The report as a page: one HTML file that needs no network and runs no script."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from pipelines.reporting import charts
-from pipelines.reporting.arms import measured
-from pipelines.reporting.campaign_report import SENT_STATES, CampaignReport, Versus
-from pipelines.reporting.charts import Bar, Range
-from pipelines.reporting.statistics import Interval
-from pipelines.reporting.wording import (
-    NOUNS,
-    STATES,
-    headline,
-    notes,
-    number,
-    percent,
-    plain,
-    points,
-    range_text,
-    rate_text,
-    subject,
-    verdict_text,
-)
+from pipelines.reporting.campaign_report import CampaignReport
+from pipelines.reporting.contents import Part, content
 from pipelines.settings import CHECKOUT
 
 TEMPLATES = CHECKOUT / "assets" / "templates" / "reports"
-TOP_LINKS = 10
-
-Draw = Callable[[int], Any]
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A section: a title, a sentence, a chart (drawn at the width asked for), tables."""
-
-    name: str
-    title: str
-    lead: str = ""
-    draw: Draw | None = None
-    tables: tuple[Table, ...] = ()
-
-
-@dataclass(frozen=True)
-class Figure:
-    name: str
-    value: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Content:
-    """Everything a reader sees, before it has a form."""
-
-    title: str
-    description: str
-    brand: str
-    headline: str
-    figures: tuple[Figure, ...]
-    parts: tuple[Part, ...]
-    notes: tuple[str, ...]
-    made_at: str
-    versions: Mapping[str, int]
-    approval: str
 
 
 def report_page(report: CampaignReport) -> str:
@@ -86,6 +20,7 @@ def report_page(report: CampaignReport) -> str:
         {
             "title": part.title,
             "lead": part.lead,
+            "lines": part.lines,
             "tables": part.tables,
             "chart": _drawn(part) if part.draw else None,
         }
@@ -107,24 +42,6 @@ def templates() -> jinja2.Environment:
     )
 
 
-def content(report: CampaignReport) -> Content:
-    """What the report shows, in reading order; parts without anything to show are left out."""
-    campaign = report.bundle.campaign
-    parts = (_funnel(report), _variants(report), _hold_out(report), _time(report), _links(report))
-    return Content(
-        title=report.key,
-        description=campaign.description,
-        brand=report.bundle.brand.sender_name,
-        headline=headline(report),
-        figures=_figures(report),
-        parts=tuple(part for part in (*parts, _excluded(report), _raw(report)) if part),
-        notes=tuple(notes(report)),
-        made_at=f"{report.made_at:%-d %B %Y %H:%M} UTC",
-        versions=report.versions,
-        approval=report.bundle.content_hash[:12],
-    )
-
-
 def _drawn(part: Part) -> dict[str, Markup]:
     assert part.draw is not None
     # Markup: our own drawing, whose texts Vega has escaped.
@@ -132,165 +49,3 @@ def _drawn(part: Part) -> dict[str, Markup]:
         name: Markup(charts.svg(part.draw(width), name=f"{part.name}-{name}"))  # noqa: S704
         for name, width in (("wide", charts.WIDE + 80), ("narrow", charts.NARROW + 36))
     }
-
-
-def _figures(report: CampaignReport) -> tuple[Figure, ...]:
-    everyone = report.all
-    rates = {name: measured(everyone, name) for name in ("opened", "clicked", "unsubscribed")}
-    shown = [Figure("Delivered", number(everyone.delivered), f"of {number(everyone.sent)} sent")]
-    for name, rate in rates.items():
-        note = f"{number(rate.count)} of {number(rate.of)}"
-        shown.append(Figure(name.capitalize(), rate_text(rate), note))
-    return tuple(shown)
-
-
-def _funnel(report: CampaignReport) -> Part:
-    everyone, tally = report.all, report.tally
-    steps = [
-        ("Candidates", report.candidates),
-        ("To be mailed", everyone.people),
-        ("Sent", everyone.sent),
-        ("Delivered", everyone.delivered),
-        ("Opens can be seen", everyone.tracked),
-        ("Opened", everyone.opened),
-        ("Clicked", everyone.clicked),
-    ]
-    drawn = [Bar(name, count, _of(count, report.candidates)) for name, count in steps]
-    left = [
-        ("Excluded", tally.people("excluded")),
-        ("Held out for comparison", tally.people("hold_out")),
-        *(
-            (STATES.get(state, plain(state)).capitalize(), people)
-            for state, people in report.states.items()
-            if state not in SENT_STATES
-        ),
-        ("Bounced", everyone.bounced),
-        ("Unsubscribed", everyone.unsubscribed),
-        ("Complained", everyone.complained),
-        ("Left the list since, by any way", everyone.suppressed),
-    ]
-    rows = tuple((name, number(count)) for name, count in left)
-    table = Table(("Who did not, and who left", "People"), rows)
-    return Part("funnel", "From the segment to the click", draw=_bars(drawn), tables=(table,))
-
-
-def _variants(report: CampaignReport) -> Part | None:
-    if len(report.variants) < 2:
-        return None
-    texts = {variant.name: subject(variant.subject) for variant in report.bundle.campaign.variants}
-    ranges = [
-        _range(arm.arm, noun.capitalize(), rate.interval)
-        for measure, noun in NOUNS.items()
-        for arm in report.variants
-        if (rate := measured(arm, measure)).interval
-    ]
-    rows = tuple(
-        (
-            f"{arm.arm}: “{texts[arm.arm]}”",
-            number(arm.delivered),
-            rate_text(measured(arm, "opened")),
-            rate_text(measured(arm, "clicked")),
-            rate_text(measured(arm, "unsubscribed")),
-        )
-        for arm in report.variants
-    )
-    shown = Table(("Subject", "Delivered", "Opened", "Clicked", "Left"), rows)
-    pairs = Table(
-        ("Difference", "Points (95 %)", "Verdict"), tuple(_pair(each) for each in report.versus)
-    )
-    lead = "The bars show how far each rate may be off by chance."
-    if report.variant_split and report.variant_split.is_suspect:
-        lead = "The groups are not the sizes they were meant to be: something sorted them. Beware."
-    draw: Draw = lambda width: charts.ranges(ranges, width=width)  # noqa: E731
-    return Part("variants", "One subject against the other", lead, draw, (shown, pairs))
-
-
-def _pair(versus: Versus) -> tuple[str, ...]:
-    name = f"{NOUNS[versus.measure].capitalize()}: {versus.first} against {versus.second}"
-    comparison = versus.comparison
-    return name, points(comparison.difference), verdict_text(comparison)
-
-
-def _hold_out(report: CampaignReport) -> Part | None:
-    held_out, uplift = report.held_out, report.uplift
-    if held_out is None or uplift is None:
-        return None
-    groups = (("Mailed", report.all), ("Not mailed", held_out))
-    found = [(name, arm, measured(arm, "ordered")) for name, arm in groups]
-    rows = tuple(
-        (name, number(arm.people), number(rate.count), rate_text(rate), range_text(rate.interval))
-        for name, arm, rate in found
-    )
-    shown = Table(("Group", "People", "Ordered", "Rate", "Range"), rows)
-    tables = (shown, *_money(report))
-    ranges = [_range(name, "Ordered", rate.interval) for name, _, rate in found]
-    lead = f"Ordered after the mail: {points(uplift.difference)}, {verdict_text(uplift)}."
-    if report.hold_out_split and report.hold_out_split.is_suspect:
-        lead = "The hold-out is not the size it was meant to be. Beware. " + lead
-    draw: Draw = lambda width: charts.ranges(ranges, width=width)  # noqa: E731
-    return Part("hold-out", "Did the mail make a difference?", lead, draw, tables)
-
-
-def _money(report: CampaignReport) -> tuple[Table, ...]:
-    revenue = report.revenue
-    if revenue is None:
-        return ()
-    named = (
-        ("Mailed", revenue.mailed),
-        ("Not mailed", revenue.held_out),
-        ("Difference", revenue.difference),
-    )
-    rows = tuple(
-        (name, f"{each.value / 100:,.2f}", f"{each.low / 100:,.2f} to {each.high / 100:,.2f}")
-        for name, each in named
-        if each
-    )
-    return (Table((f"Revenue per person, {revenue.currency}", "Mean", "Range"), rows),)
-
-
-def _time(report: CampaignReport) -> Part | None:
-    timeline = report.tally.timeline
-    if not timeline.counts:
-        return None
-    draw: Draw = lambda width: charts.timeline(timeline, width=width)  # noqa: E731
-    return Part("time", "When people read it", draw=draw)
-
-
-def _links(report: CampaignReport) -> Part | None:
-    links = report.tally.links[:TOP_LINKS]
-    rows = tuple((link.url, number(link.people), number(link.clicks)) for link in links)
-    table = Table(("Link", "People", "Clicks"), rows)
-    return Part("links", "What people clicked", tables=(table,)) if rows else None
-
-
-def _excluded(report: CampaignReport) -> Part | None:
-    total = sum(report.excluded.values())
-    drawn = [Bar(plain(why), people, _of(people, total)) for why, people in report.excluded.items()]
-    return Part("excluded", "Who was left out, and why", draw=_bars(drawn)) if drawn else None
-
-
-def _raw(report: CampaignReport) -> Part | None:
-    rows = tuple(
-        (
-            f"{kind.capitalize()}s",
-            number(each.events),
-            number(each.human_events),
-            number(each.human_people),
-        )
-        for kind, each in report.tally.events.items()
-    )
-    table = Table(("Event", "All recorded", "By people", "Different people"), rows)
-    return Part("raw", "Everything recorded", tables=(table,)) if rows else None
-
-
-def _bars(drawn: list[Bar]) -> Draw:
-    return lambda width: charts.bars(drawn, width=width)
-
-
-def _range(group: str, measure: str, interval: Interval | None) -> Range:
-    found = interval or Interval(0, 0, 0)
-    return Range(group, measure, found.value, found.low, found.high)
-
-
-def _of(count: int, whole: int) -> str:
-    return f"{number(count)}  ({percent(count / whole)})" if whole else number(count)

@@ -26,7 +26,7 @@ TABLES = (
     "core.suppressions",
 )
 # Longest reach of the events in seconds → width of a step: about 20 to 100 bars in a chart.
-STEPS = ((600, 10), (3 * 3600, 300), (4 * 86400, 3600))
+STEPS = ((60, 1), (600, 10), (3 * 3600, 300), (4 * 86400, 3600))
 DAY_SECONDS = 86400
 
 

@@ -96,7 +96,7 @@ def variants_sentence(report: CampaignReport) -> str:
         gap = abs(closest.comparison.difference.value) * 100
         return f"Subject ‘{winner}’ won: +{gap:.1f} points more opened, 95 % sure."
     nearest = max(opened, key=lambda versus: abs(versus.comparison.difference.value))
-    return f"Which subject is better is {verdict_text(nearest.comparison)}."
+    return f"Which subject is better: {verdict_text(nearest.comparison)}."
 
 
 def uplift_sentence(report: CampaignReport) -> str:
@@ -110,7 +110,7 @@ def uplift_sentence(report: CampaignReport) -> str:
         more = "more" if difference.value > 0 else "fewer"
         gap = abs(difference.value) * 100
         return f"{gap:.1f} in 100 {more} ordered than among those not mailed, 95 % sure."
-    return f"Whether the mail brought orders is {verdict_text(report.uplift)}."
+    return f"Whether the mail brought orders: {verdict_text(report.uplift)}."
 
 
 def verdict_text(comparison: Comparison) -> str:
@@ -120,7 +120,9 @@ def verdict_text(comparison: Comparison) -> str:
     needed = comparison.sample_that_would_tell
     if needed is None:
         return "too small to tell (no difference was seen)"
-    return f"too small to tell (it would take about {people(needed)} in each group)"
+    # Two figures: the sample follows from a difference that is itself hardly known.
+    rough = round(needed, 2 - len(str(needed)))
+    return f"too small to tell; about {people(rough)} in each group would be enough"
 
 
 def notes(report: CampaignReport) -> list[str]:

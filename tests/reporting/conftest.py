@@ -61,7 +61,9 @@ class Shop:
             name: [] for name in ("audience", "sends", "events", "orders", "suppressions")
         }
 
-    def fill(self, people: int) -> None:
+    def fill(self, people: int, *, settled: bool = False) -> None:
+        """Write everybody; `settled` leaves nobody to be tried again."""
+        self.settled = settled
         for contact in range(people):
             self._person(contact)
         for table, name in (
@@ -99,6 +101,8 @@ class Shop:
             if chance < 0.98
             else self.random.choice(["deferred", "rejected", "in_doubt"])
         )
+        if self.settled and state == "deferred":
+            state = "expired"
         at = self.started_at + timedelta(seconds=len(self.rows["sends"]) // 20)
         self.rows["sends"].append(
             {
