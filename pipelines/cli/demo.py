@@ -20,7 +20,8 @@ TITLES = {
     "send": "Plan, preview and send",
     "recipients": "Recipients read, click, leave",
     "stream": "Events become rows",
-    "report": "Write the report",
+    "orders": "Orders of the fortnight after",
+    "report": "Write and mail the report",
 }
 
 

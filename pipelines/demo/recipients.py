@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
-from email.parser import BytesHeaderParser
-from email.policy import compat32
-from email.utils import parseaddr
 from hashlib import blake2b
 from html import unescape
 from pathlib import Path
@@ -171,8 +168,10 @@ async def _client(
 ) -> None:
     for path in queue:
         raw = path.read_bytes()
-        headers = BytesHeaderParser(policy=compat32).parsebytes(raw.partition(b"\r\n\r\n")[0])
-        does = behaviour(parseaddr(str(headers.get("To", "")))[1].lower(), seed)
+        head = raw.partition(b"\r\n\r\n")[0]
+        if b"\nList-Unsubscribe:" not in head:
+            continue  # a report to the campaign's owner is no campaign mail
+        does = behaviour(_mailbox(head), seed)
         if does.bounces:
             _bounce(home, path.name, raw)
             counts["bounced"] += 1
@@ -202,6 +201,11 @@ async def _visit(does: Behaviour, found: Found, connection: Connection) -> list[
         )
         done += ["unsubscribed"] if status == 200 else []
     return done
+
+
+def _mailbox(head: bytes) -> str:
+    """The address a message was delivered to, as the server that delivered it noted on top."""
+    return head.partition(b"Delivered-To: ")[2].partition(b"\r\n")[0].decode().lower()
 
 
 def _bounce(home: Home, name: str, raw: bytes) -> None:

@@ -18,6 +18,7 @@ from pipelines.clock import Clock, SystemClock
 from pipelines.definitions import defs
 from pipelines.delivery.approval import approve
 from pipelines.demo.figures import Figures, figures, sent_so_far
+from pipelines.demo.orders import write_later_orders
 from pipelines.demo.prepare import SEED, Demo
 from pipelines.demo.recipients import play
 from pipelines.errors import LettermillError, StreamInvalid
@@ -76,9 +77,12 @@ def run(demo: Demo, stage: Stage) -> Figures:
             )
         with timed("stream"):
             _catch_up(demo, clock, processes)
+        with timed("orders"):
+            _later_orders(demo, graph)
         with timed("report"):
             graph.materialize([["core", "suppressions"], ["core", "engagement"]])
-            graph.materialize([["reports", "campaign"]], partition=demo.campaign)
+            chain = [["reports", name] for name in ("campaign", "mail")]
+            graph.materialize(chain, partition=demo.campaign)
     return figures(demo, sent_before=sent_before, seconds=timed.seconds)
 
 
@@ -94,17 +98,27 @@ def _export_to_send(demo: Demo, graph: Graph, timed: Stopwatch) -> None:
         graph.materialize(chain, partition=demo.campaign, config=SEND_CONFIG)
 
 
+def _later_orders(demo: Demo, graph: Graph) -> None:
+    """Load what the shop sold since; the files of other sources have their own later orders."""
+    folder, space = demo.home.exports / "shop", demo.workspace
+    since = load_campaign(demo.settings.project, demo.campaign).as_of
+    if demo.source != "shop" or since is None or not folder.is_dir():
+        return
+    if write_later_orders(folder, space.lake, campaign=demo.campaign, since=since, seed=SEED):
+        graph.run_job("load")
+
+
 @dataclass(frozen=True)
 class Graph:
     """The graph of the product, run in this process and recorded in the demo's own Dagster instance."""
 
     instance: dg.DagsterInstance
+    # Read once: it takes a second, and the project does not change under a demo.
+    definitions: dg.Definitions = field(default_factory=defs)
 
     def run_job(self, name: str) -> None:
-        done = (
-            defs()
-            .resolve_job_def(name)
-            .execute_in_process(instance=self.instance, run_config=QUIET, raise_on_error=False)
+        done = self.definitions.resolve_job_def(name).execute_in_process(
+            instance=self.instance, run_config=QUIET, raise_on_error=False
         )
         _raise_failure(done)
 
@@ -118,16 +132,12 @@ class Graph:
         """Make these assets, in the graph's order. Raises what the first failed step raised."""
         if partition is not None:
             self.instance.add_dynamic_partitions(str(CAMPAIGN.name), [partition])
-        done = (
-            defs()
-            .resolve_implicit_global_asset_job_def()
-            .execute_in_process(
-                instance=self.instance,
-                asset_selection=[dg.AssetKey(list(key)) for key in keys],
-                partition_key=partition,
-                run_config={**QUIET, **(config or {})},
-                raise_on_error=False,
-            )
+        done = self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(list(key)) for key in keys],
+            partition_key=partition,
+            run_config={**QUIET, **(config or {})},
+            raise_on_error=False,
         )
         _raise_failure(done)
 
