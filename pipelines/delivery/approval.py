@@ -130,7 +130,7 @@ def freeze_audience(key: str, workspace: Workspace) -> Plan:
     )
     if kept.height and _has_begun(key, workspace):
         return Plan(kept, audience.counts(kept), workspace.lake.pin([*READ]), was_kept=True)
-    plan = _plan(bundle.campaign, key, bundle.segments, workspace)
+    plan = _plan(bundle.campaign, key, bundle.segments, workspace, bundle.approved_at)
     rows = plan.frame.with_columns(campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash))
     frame = rows.select(AUDIENCE.schema.names())
     workspace.lake.replace(AUDIENCE, frame, campaign=key)
@@ -168,7 +168,13 @@ def _sql(campaign: Campaign, project: Path) -> dict[str, str]:
     }
 
 
-def _plan(campaign: Campaign, key: str, segments: Mapping[str, str], workspace: Workspace) -> Plan:
+def _plan(
+    campaign: Campaign,
+    key: str,
+    segments: Mapping[str, str],
+    workspace: Workspace,
+    approved_at: datetime | None = None,
+) -> Plan:
     now = workspace.clock.now()
     parsed = {name: parse(name, text, Path(f"{name}.sql")) for name, text in segments.items()}
     inputs = {table for segment in parsed.values() for table in segment.inputs}
@@ -176,7 +182,7 @@ def _plan(campaign: Campaign, key: str, segments: Mapping[str, str], workspace: 
     candidates = _candidates(campaign, parsed, workspace, pins, campaign.as_of or now)
     keys = audience.Keys(workspace.home.key("addresses"), workspace.home.key("variants"))
     people = _people(campaign, key, workspace, pins)
-    frame = audience.plan(campaign, candidates, people, keys=keys, now=now)
+    frame = audience.plan(campaign, candidates, people, keys=keys, now=now, approved_at=approved_at)
     return Plan(frame, audience.counts(frame), pins)
 
 
@@ -206,10 +212,9 @@ def _candidates(
 def _people(campaign: Campaign, key: str, workspace: Workspace, pins: Pins) -> audience.People:
     store = PeopleStore(workspace.home.people)
     consents = workspace.lake.read("core.consents", pins.get("core.consents"))
-    every_topic = pl.col("topic").is_null() | pl.col("topic").is_in(["*", campaign.topic])
     return audience.People(
         contacts=workspace.lake.read("core.contacts", pins.get("core.contacts")),
-        consents=consents.filter((pl.col("purpose") != audience.MARKETING) | every_topic),
+        consents=audience.on_topic(consents, campaign.topic),
         suppressed=store.suppressed_hashes(campaign.topic, campaign.brand),
         suppressed_contacts=store.suppressed_contacts(campaign.topic, campaign.brand),
         no_tracking=store.withdrawn_tracking(),

@@ -16,7 +16,7 @@ import polars as pl
 
 from pipelines.campaigns.campaign import Campaign
 from pipelines.contacts.address import hash_series
-from pipelines.delivery.send_times import send_times
+from pipelines.delivery.send_times import is_skipped, send_times
 from pipelines.schema import AUDIENCE, UTC_TIME
 
 MARKETING, TRACKING = "marketing", "tracking"
@@ -34,9 +34,10 @@ class Why(StrEnum):
 
     NO_ADDRESS = "no_address"
     NOT_IN_WHERE = "not_in_where"
+    SUPPRESSED = "suppressed"
     NO_CONSENT = "no_consent"
     CONSENT_WITHDRAWN = "consent_withdrawn"
-    SUPPRESSED = "suppressed"
+    TIME_PASSED = "time_passed"
     MAILED_RECENTLY = "mailed_recently"
     DUPLICATE_ADDRESS = "duplicate_address"
     OVER_LIMIT = "over_limit"
@@ -71,19 +72,29 @@ class Keys:
 
 
 def plan(
-    campaign: Campaign, candidates: pl.DataFrame, people: People, *, keys: Keys, now: datetime
+    campaign: Campaign,
+    candidates: pl.DataFrame,
+    people: People,
+    *,
+    keys: Keys,
+    now: datetime,
+    approved_at: datetime | None = None,
 ) -> pl.DataFrame:
     """One row per candidate, in the shape of campaigns.audience without campaign and bundle.
 
-    candidates  one row per member of the audience expression: contact_id, then segment columns
+    candidates   one row per member of the audience expression: contact_id, then segment columns
+    approved_at  when the campaign was approved; now, for one that is not yet
     """
+    since = campaign.as_of or approved_at or now
     known = _known(candidates, people, keys)
-    reasons = known.with_columns(reason=_reason(campaign, people))
+    timed = known.with_columns(
+        send_at=send_times(known["time_zone"], campaign, now=now, since=since)
+    )
+    reasons = timed.with_columns(reason=_reason(campaign, people, since))
     single = _once_per_address(reasons)
     limited = _limit(single, campaign)
     decided = _arms(limited, campaign, keys)
-    timed = decided.with_columns(send_at=send_times(decided["time_zone"], campaign, now=now))
-    return _numbered(timed, people, now).select(
+    return _numbered(decided, people, now).select(
         name for name in AUDIENCE.schema.names() if name not in ("campaign", "bundle")
     )
 
@@ -94,6 +105,20 @@ def counts(audience: pl.DataFrame) -> dict[str, int]:
     left_out = audience.filter(pl.col("decision") == Decision.EXCLUDED.value)
     reasons = left_out.group_by("reason").len().sort("len", descending=True).rows()
     return {**dict(decisions), **{f"excluded: {reason}": count for reason, count in reasons}}
+
+
+def on_topic(consents: pl.LazyFrame, topic: str) -> pl.LazyFrame:
+    """The decisions that concern a campaign of this topic: marketing for it or for all, and the rest."""
+    concerns = pl.col("topic").is_null() | pl.col("topic").is_in(["*", topic])
+    return consents.filter((pl.col("purpose") != MARKETING) | concerns)
+
+
+def no_longer_agreed(consents: pl.LazyFrame, mailed: pl.LazyFrame) -> set[int]:
+    """Of those to be mailed (contact_id), whose newest decision on the campaign's topic is no."""
+    latest = _latest(consents, MARKETING, "marketing")
+    left = mailed.select("contact_id").join(latest, on="contact_id", how="left")
+    asked = left.filter(pl.col("marketing").fill_null("none") != "granted").collect()
+    return set(pl.DataFrame(asked)["contact_id"].to_list())
 
 
 def _known(candidates: pl.DataFrame, people: People, keys: Keys) -> pl.DataFrame:
@@ -124,7 +149,7 @@ def _latest(consents: pl.LazyFrame, purpose: str, name: str) -> pl.LazyFrame:
     )
 
 
-def _reason(campaign: Campaign, people: People) -> pl.Expr:
+def _reason(campaign: Campaign, people: People, since: datetime) -> pl.Expr:
     suppressed = pl.col("address_hash").is_in(list(people.suppressed)) | pl.col("contact_id").is_in(
         list(people.suppressed_contacts)
     )
@@ -134,6 +159,7 @@ def _reason(campaign: Campaign, people: People) -> pl.Expr:
         (Why.SUPPRESSED, suppressed),
         (Why.NO_CONSENT, pl.col("marketing").is_null()),
         (Why.CONSENT_WITHDRAWN, pl.col("marketing") != "granted"),
+        (Why.TIME_PASSED, is_skipped(pl.col("send_at"), campaign, since=since)),
         (Why.MAILED_RECENTLY, pl.col("contact_id").is_in(list(people.mailed))),
     ]
     reason = pl.lit(None, dtype=pl.String)

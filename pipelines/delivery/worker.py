@@ -7,7 +7,6 @@ The order that makes it safe: the claim is on disk before a byte is sent, the re
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import threading
@@ -22,28 +21,30 @@ from typing import Any
 from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
 from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.letters import CONTACT_FIELDS, Letter, Letters, Row
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Mark, Marks
-from pipelines.delivery.modes import Routing
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
-from pipelines.delivery.relay import Connection, ConnectionLost, Outcome, Relay, Stage, connect
-from pipelines.delivery.replies import classify, is_hard
+from pipelines.delivery.relay import (
+    Connection,
+    ConnectionLost,
+    Outcome,
+    Relay,
+    Stage,
+    connect,
+    unavailable,
+)
+from pipelines.delivery.replies import ReplyClass, classify, is_hard
 from pipelines.delivery.states import Candidate, Settlement, State
+from pipelines.delivery.withholding import Withholding
 from pipelines.errors import HomeInvalid, Refused, RelayUnavailable
 from pipelines.lake import Lake
-from pipelines.message.compiled import CompiledMessage
-from pipelines.message.fill import Filler, Recipient
-from pipelines.message.headers import envelope_address
-from pipelines.message.tokens import sign_return_path
 from pipelines.settings import Home, Settings
 
 BATCH = 256
 TRIES = 3
 RETRY_AFTER = timedelta(minutes=5)
 ORPHAN_SECONDS = 5.0
-CONTACT_FIELDS = ("first_name", "last_name", "locale", "time_zone", "country", "city", "birth_on")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def work(task: Task, pipe: Pipe) -> None:
         asyncio.run(worker.run())
         if not worker.stopping.is_set():
             pipe.send(None)
-    except* RelayUnavailable as group:
-        pipe.send(group.exceptions[0])
+    except RelayUnavailable as gone:
+        pipe.send(gone)
     finally:
         worker.close()
 
@@ -86,6 +87,7 @@ class Worker:
     pipe: Pipe
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     settled: list[Settlement] = field(default_factory=list)
+    broken: RelayUnavailable | None = None
 
     def __post_init__(self) -> None:
         task = self.task
@@ -95,18 +97,9 @@ class Worker:
         self.marks = Marks(self.home.ledgers / f"{task.key}.marks", task.size)
         self.people = PeopleStore(self.home.people)
         self.bundle = _bundle(task, self.home)
-        self.message = CompiledMessage.model_validate(self.bundle.message)
-        self.routing = Routing.from_settings(task.settings)
-        self.link_key = self.home.key("links")
-        self.filler = Filler(
-            self.message,
-            public_url=task.settings.public_url,
-            campaign=task.key,
-            link_key=self.link_key,
-        )
-        self.seen_changes = -1
-        self.suppressed: set[str] = set()
-        self.suppressed_contacts: set[int] = set()
+        self.letters = Letters(self.bundle, task.settings, self.home, self.clock)
+        lake = Lake(self.home.lake)
+        self.withholding = Withholding(self.bundle, self.people, lake, self.clock)
 
     def close(self) -> None:
         self.ledger.close()
@@ -124,6 +117,8 @@ class Worker:
                 group.create_task(self._claim(claimed, lines))
         finally:
             self._flush(all_of_them=True)
+        if self.broken is not None:
+            raise self.broken
 
     def _listen(self) -> None:
         """Stop on SIGTERM, and when the parent is gone; an orphan ends within seconds whatever hangs."""
@@ -187,37 +182,47 @@ class Worker:
             # Who was claimed and not begun stays so: the next run sees that nothing was sent.
             if self.stopping.is_set():
                 continue
-            connection = await self._deliver(row, connection)
+            try:
+                connection = await self._deliver(row, connection)
+            except RelayUnavailable as gone:
+                # The other lines finish the message they are at: cut off, it would be in doubt.
+                self.broken, connection = gone, None
+                self.stopping.set()
             self._flush()
         if connection is not None:
             connection.quit()
 
     async def _deliver(self, row: Row, connection: Connection | None) -> Connection | None:
         """Settle one recipient, with a few connections if need be; returns the one still open."""
-        prepared = self._prepared(row)
-        if isinstance(prepared, Settlement):
-            self.settled.append(prepared)
+        letter = self._letter(row)
+        if isinstance(letter, Settlement):
+            self.settled.append(letter)
             return connection
-        sender, target, raw, message_id = prepared
         for _ in range(TRIES):
             if connection is None or connection.is_lost:
                 connection = await self._connect()
             try:
                 outcome = await connection.transmit(
-                    sender, target, raw, before_dot=lambda: self._mark(row, Mark.DOT)
+                    letter.sender,
+                    letter.target,
+                    letter.raw,
+                    before_dot=lambda: self._mark(row, Mark.DOT),
                 )
             except ConnectionLost:
                 connection.abort()
                 if self.marks[row["recipient"]] is Mark.DOT:
                     self._settle(
-                        row, State.IN_DOUBT, reason="connection_lost", message_id=message_id
+                        row,
+                        State.IN_DOUBT,
+                        reason="connection_lost",
+                        message_id=letter.message_id,
                     )
                     return None
                 continue
             except Refused:
                 self._settle(row, State.REJECTED, reason="unusable_address")
                 return connection
-            self._outcome(row, outcome, message_id)
+            self._outcome(row, outcome, letter.message_id)
             return None if outcome.reply.code == 421 else connection
         self._settle(row, State.DEFERRED, reason="connection_lost")
         return None
@@ -232,55 +237,28 @@ class Worker:
                 await self.clock.wait(0.2 * (attempt + 1))
         raise AssertionError("unreachable")
 
-    def _prepared(self, row: Row) -> tuple[str, str, bytes, str] | Settlement:
-        """Envelope and message; or why this recipient is withheld after all."""
-        if self._is_suppressed(row):
-            return Settlement(row["contact_id"], State.WITHHELD, reason="suppressed_since")
-        if row["address"] is None:
-            return Settlement(row["contact_id"], State.WITHHELD, reason="erased")
-        target = self.routing.target(row["address"])
-        if target is None:
-            return Settlement(row["contact_id"], State.WITHHELD, reason="not_on_allowlist")
+    def _letter(self, row: Row) -> Letter | Settlement:
+        """The letter; or why this recipient is withheld after all."""
+        contact = row["contact_id"]
+        if (reason := self.withholding.reason(row)) is not None:
+            return Settlement(contact, State.WITHHELD, reason=reason)
         try:
-            target = envelope_address(target)
-            filled = self.filler.fill(self._recipient(row))
+            letter = self.letters.write(row)
         except Refused as refused:
-            return Settlement(
-                row["contact_id"], State.WITHHELD, reason="unrenderable", reply=str(refused)[:200]
-            )
-        local = sign_return_path(self.task.key, row["contact_id"], self.link_key)
-        return f"{local}@{self.message.return_path_domain}", target, filled.raw, filled.message_id
-
-    def _is_suppressed(self, row: Row) -> bool:
-        """Ask the people store again: it may have changed since the audience was planned."""
-        if (changes := self.people.changes()) != self.seen_changes:
-            campaign = self.bundle.campaign
-            self.suppressed = self.people.suppressed_hashes(campaign.topic, campaign.brand)
-            self.suppressed_contacts = self.people.suppressed_contacts(
-                campaign.topic, campaign.brand
-            )
-            self.seen_changes = changes
-        return (
-            row["address_hash"] in self.suppressed or row["contact_id"] in self.suppressed_contacts
-        )
-
-    def _recipient(self, row: Row) -> Recipient:
-        fields = {name: row[name] for name in CONTACT_FIELDS}
-        fields["attributes"] = json.loads(row["attributes"] or "{}")
-        fields.update(json.loads(row["fields"] or "{}"))
-        return Recipient(
-            contact_id=row["contact_id"],
-            address=row["address"],
-            variant=row["variant"],
-            is_tracked=row["is_tracked"],
-            date=self.clock.now(),
-            fields=fields,
-        )
+            told = str(refused)[:200]
+            return Settlement(contact, State.WITHHELD, reason="unrenderable", reply=told)
+        if letter is None:
+            return Settlement(contact, State.WITHHELD, reason="not_on_allowlist")
+        return letter
 
     def _outcome(self, row: Row, outcome: Outcome, message_id: str) -> None:
         reply, kind = outcome.reply, classify(outcome.reply).value
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
             self._settle(row, State.ACCEPTED, reply_class=kind, message_id=message_id)
+        elif classify(reply) is ReplyClass.RELAY:
+            # Said of us, not of this recipient: nobody else fares better until it is set right.
+            self._settle(row, State.DEFERRED, reply_class=kind, reply=reply.masked)
+            raise unavailable(self.task.relay, reply.masked)
         elif reply.code // 100 == 5:
             # First: were we to die between the two, the reply would be lost and the person mailed again.
             if outcome.stage is not Stage.MAIL and is_hard(reply):

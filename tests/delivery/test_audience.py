@@ -251,3 +251,37 @@ def test_where_reads_fields_of_the_contact_and_of_its_attributes():
     decided = plan(asked, ids(4), people(rows, agreed), keys=KEYS, now=NOW)
 
     assert decided.filter(decision="mail")["contact_id"].to_list() == [0]
+
+
+@pytest.mark.parametrize(
+    ("if_passed", "tokyo"),
+    [("skip", None), ("next_day", datetime(2026, 11, 3, 0, tzinfo=UTC))],
+)
+def test_whose_morning_was_over_when_it_was_approved_is_left_out_or_mailed_a_day_later(
+    if_passed: str, tokyo: datetime | None
+):
+    rows = contacts(
+        {"contact_id": 0, "address_normalised": "a@shop.example", "time_zone": "Asia/Tokyo"},
+        {"contact_id": 1, "address_normalised": "b@shop.example", "time_zone": "America/New_York"},
+    )
+    agreed = consents(*((n, "marketing", "granted", NOW - timedelta(days=9)) for n in range(2)))
+    nine = datetime(2026, 11, 2, 9)  # noqa: DTZ001
+    asked = campaign(send_at=nine, time_zone="recipient", if_passed=if_passed)
+
+    # Planned when the first zone is due, a minute after its nine o'clock: that is not late.
+    decided = plan(
+        asked,
+        ids(2),
+        people(rows, agreed),
+        keys=KEYS,
+        now=datetime(2026, 11, 2, 14, 1, tzinfo=UTC),
+        approved_at=datetime(2026, 11, 2, 8, tzinfo=UTC),
+    )
+
+    due = dict(decided.filter(decision="mail").select("contact_id", "send_at").rows())
+    assert due == {
+        **({} if tokyo is None else {0: tokyo}),
+        1: datetime(2026, 11, 2, 14, tzinfo=UTC),
+    }
+    reasons = decided.filter(decision="excluded")["reason"].to_list()
+    assert reasons == ([Why.TIME_PASSED.value] if tokyo is None else [])

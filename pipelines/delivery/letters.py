@@ -1,0 +1,76 @@
+"""One recipient's letter: who it goes to in this delivery mode, its envelope and its bytes.
+
+Knows the approved message and the home's keys; no ledger, no connection.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.campaigns.bundle import Bundle
+from pipelines.clock import Clock
+from pipelines.delivery.modes import Routing
+from pipelines.message.compiled import CompiledMessage
+from pipelines.message.fill import Filler, Recipient
+from pipelines.message.headers import envelope_address
+from pipelines.message.tokens import sign_return_path
+from pipelines.settings import Home, Settings
+
+CONTACT_FIELDS = ("first_name", "last_name", "locale", "time_zone", "country", "city", "birth_on")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An envelope and what is in it."""
+
+    sender: str
+    target: str
+    raw: bytes
+    message_id: str
+
+
+class Letters:
+    """Writes the letters of one approved campaign."""
+
+    def __init__(self, bundle: Bundle, settings: Settings, home: Home, clock: Clock) -> None:
+        self._key, self._clock = bundle.key, clock
+        self._message = CompiledMessage.model_validate(bundle.message)
+        self._routing = Routing.from_settings(settings)
+        self._link_key = home.key("links")
+        self._filler = Filler(
+            self._message,
+            public_url=settings.public_url,
+            campaign=bundle.key,
+            link_key=self._link_key,
+        )
+
+    def write(self, row: Row) -> Letter | None:
+        """The letter of a row of the audience; None when this mode mails them nothing.
+
+        Raises Refused for an address or a value that no message can hold.
+        """
+        routed = self._routing.target(row["address"])
+        if routed is None:
+            return None
+        target = envelope_address(routed)
+        filled = self._filler.fill(self._recipient(row))
+        local = sign_return_path(self._key, row["contact_id"], self._link_key)
+        sender = f"{local}@{self._message.return_path_domain}"
+        return Letter(sender, target, filled.raw, filled.message_id)
+
+    def _recipient(self, row: Row) -> Recipient:
+        fields = {name: row[name] for name in CONTACT_FIELDS}
+        fields["attributes"] = json.loads(row["attributes"] or "{}")
+        fields.update(json.loads(row["fields"] or "{}"))
+        return Recipient(
+            contact_id=row["contact_id"],
+            address=row["address"],
+            variant=row["variant"],
+            is_tracked=row["is_tracked"],
+            date=self._clock.now(),
+            fields=fields,
+        )
