@@ -6,21 +6,26 @@ import json
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 
 from pipelines.clock import SystemClock
+from pipelines.delivery.sending import resolve
 from pipelines.demo.prepare import Demo, prepare
 from pipelines.demo.run import Graph, approve_once, segments_of
-from pipelines.lake import Lake
+from pipelines.services import loopback_services, running
 from pipelines.settings import CHECKOUT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("web server")]
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -32,10 +37,10 @@ mutation Launch($params: ExecutionParams!) {
   }
 }
 """
-STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-CHECKS = """
-query { assetNodes { assetKey { path } groupName description owners { __typename } } }
+TERMINATE = """
+mutation Terminate($id: String!) { terminateRun(runId: $id) { __typename } }
 """
+STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 CONTACTS = 600
 
 
@@ -101,8 +106,8 @@ def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
     return found
 
 
-def launch(url: str, campaign: str, *, late: bool) -> str:
-    """Launch the campaign's chain for its partition; returns the run's final status."""
+def start(url: str, campaign: str, *, late: bool) -> str:
+    """Launch the campaign's chain for its partition; returns the run's id."""
     chain = ["audience", "preview", "sends"]
     params = {
         "selector": {
@@ -117,7 +122,11 @@ def launch(url: str, campaign: str, *, late: bool) -> str:
     }
     told = ask(url, LAUNCH, params=params)["launchPipelineExecution"]
     assert told["__typename"] == "LaunchRunSuccess", told
-    run = told["run"]["runId"]
+    return str(told["run"]["runId"])
+
+
+def end_of(url: str, run: str) -> str:
+    """Wait for a run to end; returns its status."""
     ended = {"SUCCESS", "FAILURE", "CANCELED"}
 
     def status() -> str | None:
@@ -127,18 +136,86 @@ def launch(url: str, campaign: str, *, late: bool) -> str:
     return str(until(status, 120, "the end of the run"))
 
 
-def test_a_campaign_launched_in_the_ui_is_sent_once_however_often_it_is_launched(demo: Demo):
-    lake = Lake(demo.home.lake)
+def launch(url: str, campaign: str, *, late: bool) -> str:
+    return end_of(url, start(url, campaign, late=late))
 
-    with web_server(demo) as url:
-        overdue = launch(url, demo.campaign, late=False)
-        unsent = list((demo.home.sink / "new").glob("*"))
-        first = launch(url, demo.campaign, late=True)
-        delivered = len(list((demo.home.sink / "new").iterdir()))
-        second = launch(url, demo.campaign, late=True)
 
-    assert (overdue, first, second) == ("FAILURE", "SUCCESS", "SUCCESS")
-    assert unsent == []
-    sent = lake.read("campaigns.sends").filter(state="accepted").collect().height
-    assert delivered == sent > 100
-    assert len(list((demo.home.sink / "new").iterdir())) == delivered
+def kept(demo: Demo) -> list[Path]:
+    return list((demo.home.sink / "new").glob("*"))
+
+
+def workers_of(demo: Demo) -> list[psutil.Process]:
+    """The sending workers of this home: spawned by a run, which Dagster's server spawned itself."""
+    return [
+        process
+        for process in psutil.process_iter()
+        if _is_spawned(process, demo) and _is_spawned(process.parent(), demo)
+    ]
+
+
+def _is_spawned(process: psutil.Process | None, demo: Demo) -> bool:
+    if process is None:
+        return False
+    with suppress(psutil.Error):
+        mine = process.environ().get("LETTERMILL_HOME") == str(demo.home.root)
+        return mine and any("spawn_main" in word for word in process.cmdline())
+    return False
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened in one home: how the four runs ended, and how many messages were kept after each."""
+
+    statuses: tuple[str, ...]
+    kept: tuple[int, ...]
+    mailed: int
+    copies: Counter[str]
+    workers: int
+    workers_left: int
+
+
+@pytest.fixture(scope="module")
+def story(demo: Demo) -> Story:
+    """Launch it late; launch it knowingly and terminate it; launch it again; and once more."""
+    space = demo.workspace
+    services = [each for each in loopback_services(demo.settings) if each.name == "sink"]
+    statuses, counts = [], []
+    with running(services, demo.settings) as processes, web_server(demo) as url:
+
+        def note(status: str) -> None:
+            statuses.append(status)
+            counts.append(len(kept(demo)))
+
+        note(launch(url, demo.campaign, late=False))
+        terminated = start(url, demo.campaign, late=True)
+        until(lambda: len(kept(demo)) > 20, 90, "the send")
+        sink = psutil.Process(processes["sink"].pid)
+        sink.suspend()  # the relay hangs, so the run is under way when it is terminated
+        workers = workers_of(demo)
+        ask(url, TERMINATE, id=terminated)
+        note(end_of(url, terminated))
+        left = sum(worker.is_running() for worker in workers)
+        sink.resume()
+        note(launch(url, demo.campaign, late=True))
+        resolve(demo.campaign, space)
+        note(launch(url, demo.campaign, late=True))
+    names = [BytesHeaderParser().parsebytes(path.read_bytes())["Message-ID"] for path in kept(demo)]
+    mailed = space.lake.read("campaigns.audience").filter(decision="mail").collect().height
+    return Story(tuple(statuses), tuple(counts), mailed, Counter(names), len(workers), left)
+
+
+def test_an_overdue_campaign_launched_in_the_ui_mails_nobody(story: Story):
+    assert story.statuses[0] == "FAILURE"
+    assert story.kept[0] == 0
+
+
+def test_a_run_terminated_in_the_ui_is_canceled_and_leaves_no_worker(story: Story):
+    assert story.statuses[1] == "CANCELED"
+    assert (story.workers, story.workers_left) == (2, 0)
+    assert 20 < story.kept[1] < story.mailed
+
+
+def test_the_next_runs_finish_what_was_terminated_and_mail_nobody_twice(story: Story):
+    assert story.statuses[2:] == ("SUCCESS", "SUCCESS")
+    assert set(story.copies.values()) == {1}
+    assert len(story.copies) == story.mailed > 100

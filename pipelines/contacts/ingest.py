@@ -5,7 +5,7 @@ Loading the same file twice changes nothing: a load is known by the hash of its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import polars as pl
 
 from pipelines.clock import Clock
 from pipelines.contacts.mapping import Mapped, map_source
-from pipelines.contacts.reading import file_hash, read_rows
-from pipelines.contacts.source import Entity, Source
+from pipelines.contacts.reading import file_hash, missing_columns, read_rows
+from pipelines.contacts.source import FOLDER, Entity, Source
+from pipelines.errors import Problem, SourceInvalid
 from pipelines.lake import Lake
 from pipelines.schema import TEXT, UTC_TIME, WHOLE, Table
 
@@ -55,33 +56,61 @@ def ingest(
     """Load every export of a source, map it, and keep its refused rows. One Ingested per export.
 
     files  export → another file than the source names, for this load
+
+    Raises ExportMissing and SourceInvalid. Every file is read before the first one is kept, so that
+    a load that fails leaves nothing half done.
     """
-    fresh = {
-        export: store_raw(source, export, (files or {}).get(export) or exports_folder / known.file,
-                          lake=lake, clock=clock)
+    paths = {
+        export: (files or {}).get(export) or exports_folder / known.file
         for export, known in source.exports.items()
-    }  # fmt: skip
+    }
+    loads = {export: _new_rows(source, export, path, lake) for export, path in paths.items()}
+    known = {export for export, rows in loads.items() if rows is None}
+    if problems := misfits(source, known, lake):
+        what = f"{FOLDER}/{source.name}.yaml names columns that its exports do not have"
+        do = f"Fix the names in the file, then run: lettermill source load {source.name}"
+        raise SourceInvalid(what, problems, do=do)
+    for export, rows in loads.items():
+        if rows is not None:
+            _append(source.table(export), rows, lake, clock)
     raw = raw_tables(source, lake)
     mapped = map_source(source, raw)
     _quarantine(source, mapped, lake, clock)
-    return [_ingested(source, name, raw[name], mapped, fresh[name]) for name in source.exports]
+    return [
+        _ingested(source, name, raw[name], mapped, name not in known) for name in source.exports
+    ]
 
 
-def store_raw(source: Source, export: str, path: Path, *, lake: Lake, clock: Clock) -> bool:
-    """Append a file's rows to its raw table; False when this very file is there already."""
+def misfits(source: Source, exports: Iterable[str], lake: Lake) -> list[Problem]:
+    """What the mappings name and the raw rows kept of these exports do not have."""
+    return [
+        problem
+        for export in sorted(exports)
+        for problem in missing_columns(
+            source.exports[export],
+            lake.schema(source.table(export)).names(),
+            source.exports[export].file,
+        )
+    ]
+
+
+def _new_rows(source: Source, export: str, path: Path, lake: Lake) -> pl.DataFrame | None:
+    """The rows of a file with its load_id; None when this very file is in its raw table already."""
     name = source.table(export)
     load_id = file_hash(path)
     if lake.version(name) is not None:
         known = lake.read(name).filter(pl.col("load_id") == load_id).select(pl.len()).collect()
         if known.item():
-            return False
-    rows = read_rows(path, source.exports[export]).with_columns(
-        pl.lit(load_id).alias("load_id"), pl.lit(clock.now()).cast(UTC_TIME).alias("loaded_at")
-    )
+            return None
+    rows = read_rows(path, source.exports[export], source.name)
+    return rows.with_columns(pl.lit(load_id).alias("load_id"))
+
+
+def _append(name: str, rows: pl.DataFrame, lake: Lake, clock: Clock) -> None:
+    rows = rows.with_columns(pl.lit(clock.now()).cast(UTC_TIME).alias("loaded_at"))
     given = [column for column in rows.columns if column not in OWN_COLUMNS]
     columns: Columns = {**OWN_COLUMNS, **dict.fromkeys(given, TEXT)}
     lake.append(Table(name, "one row per source row and load", columns, personal=True), rows)
-    return True
 
 
 def is_unused(source: Source, *, lake: Lake, exports_folder: Path) -> bool:

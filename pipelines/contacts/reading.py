@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -48,7 +49,9 @@ def read_rows(path: Path, export: Export) -> pl.DataFrame:
         raise SourceInvalid(
             f"{path.name} cannot be read as {export.format.kind}", [Problem("format", said)]
         ) from None
-    _require(rows, path, export)
+    if problems := missing_columns(export, rows.columns, path.name):
+        what = f"the source names {len(problems)} columns that the export does not have"
+        raise SourceInvalid(what, problems, do="Fix the names in the source file")
     ours = [name for name in rows.columns if name not in OWN]
     return rows.select("row_number", "malformed", *ours)
 
@@ -175,11 +178,9 @@ def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(numbers)
 
 
-def _require(rows: pl.DataFrame, path: Path, export: Export) -> None:
-    problems = [
-        Problem(name, f"is not a column of {path.name}.{did_you_mean(name, rows.columns)}")
-        for name in sorted(export.columns() - set(rows.columns))
+def missing_columns(export: Export, columns: Collection[str], where: str) -> list[Problem]:
+    """A problem for each column the mappings name that is not among these."""
+    return [
+        Problem(name, f"is not a column of {where}.{did_you_mean(name, columns)}")
+        for name in sorted(export.columns() - set(columns))
     ]
-    if problems:
-        what = f"the source names {len(problems)} columns that the export does not have"
-        raise SourceInvalid(what, problems, do="Fix the names in the source file")

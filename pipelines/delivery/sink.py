@@ -56,6 +56,7 @@ class Session(asyncio.Protocol):
         self._script = script
         self._buffer = bytearray()
         self._body_from: int | None = None
+        self._body_begun = False
         self._sender = b""
         self._recipients: list[bytes] = []
 
@@ -107,14 +108,15 @@ class Session(asyncio.Protocol):
         elif self._say("data", b"354 go on"):
             # A leading line end lets an empty body's dot be found like any other.
             self._buffer[:0] = b"\r\n"
-            self._body_from = 0
+            self._body_from, self._body_begun = 0, False
 
     def _take_body(self) -> bool:
         assert self._body_from is not None
+        if len(self._buffer) > 2 and not self._body_begun:
+            self._body_begun = True
+            self._script.reach("body")
         end = self._buffer.find(_END, self._body_from)
         if end < 0:
-            if len(self._buffer) > 2 and self._body_from == 0:
-                self._script.reach("body")
             self._body_from = max(1, len(self._buffer) - len(_END))
             return False
         message = bytes(self._buffer[2 : end + 2]).replace(b"\r\n.", b"\r\n")
