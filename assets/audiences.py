@@ -2,7 +2,11 @@
 
 import dagster as dg
 
+from assets.crm import key
+from pipelines.contacts.source import Source
+from pipelines.contacts.source import discover as sources
 from pipelines.delivery.approval import Plan, freeze_audience
+from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.people import PeopleStore
 from pipelines.partitions import CAMPAIGN
 from pipelines.resources import WorkspaceResource
@@ -16,9 +20,17 @@ UPSTREAM = (["core", "contacts"], ["core", "consents"], ["core", "suppressions"]
 @dg.definitions
 def defs() -> dg.Definitions:
     """The audience depends on every segment there is: a campaign may name any of them."""
-    segments = [dg.AssetKey(["segments", name]) for name in discover(Settings.load().project)]
+    project = Settings.load().project
+    segments = [dg.AssetKey(["segments", name]) for name in discover(project)]
     deps = [*(dg.AssetKey(key) for key in UPSTREAM), *segments]
-    return dg.Definitions(assets=[_audience(deps), suppressions])
+    lists = [
+        key(source, name)
+        for source in sources(project).values()
+        if isinstance(source, Source)
+        for name, export in source.exports.items()
+        if export.suppressions is not None
+    ]
+    return dg.Definitions(assets=[_audience(deps), _suppressions(lists)])
 
 
 def _audience(deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
@@ -56,21 +68,27 @@ def _metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
     }
 
 
-@dg.asset(
-    key=["core", "suppressions"],
-    group_name="contacts",
-    owners=["team:data"],
-    kinds={"sqlite", "deltalake"},
-)
-def suppressions(workspace: WorkspaceResource) -> dg.MaterializeResult:
-    """One row per decision that somebody is not to be mailed, exported from the people store."""
-    space = workspace.open()
-    decisions = PeopleStore(space.home.people).export()
-    space.lake.replace(SUPPRESSIONS, decisions)
-    reasons = dict(decisions.group_by("reason").len().rows())
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": decisions.height,
-            "by reason": dg.MetadataValue.json(reasons),
-        }
+def _suppressions(lists: list[dg.AssetKey]) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["core", "suppressions"],
+        deps=lists,
+        group_name="contacts",
+        owners=["team:data"],
+        kinds={"sqlite", "deltalake"},
     )
+    def suppressions(workspace: WorkspaceResource) -> dg.MaterializeResult:
+        """One row per decision that somebody is not to be mailed, exported from the people store."""
+        space = workspace.open()
+        imported = suppress_imported(space)
+        decisions = PeopleStore(space.home.people).export()
+        space.lake.replace(SUPPRESSIONS, decisions)
+        reasons = dict(decisions.group_by("reason").len().rows())
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": decisions.height,
+                "new from exports": imported,
+                "by reason": dg.MetadataValue.json(reasons),
+            }
+        )
+
+    return suppressions

@@ -44,14 +44,23 @@ morning_segments = dg.ScheduleDefinition(
 
 @dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Register a partition for every campaign folder there is; a folder taken away keeps its past."""
+    """Register a partition for every campaign folder there is; a folder taken away keeps its past.
+
+    One that cannot be read is named as the reason why it has none.
+    """
     known = set(context.instance.get_dynamic_partitions(str(CAMPAIGN.name)))
     found = discover(Settings.load().project)
     fresh = sorted(
         slug for slug, entry in found.items() if isinstance(entry, Campaign) and slug not in known
     )
+    unreadable = "; ".join(
+        f"{entry.what}, see: lettermill campaign check {slug}"
+        for slug, entry in found.items()
+        if not isinstance(entry, Campaign)
+    )
     return dg.SensorResult(
-        dynamic_partitions_requests=[CAMPAIGN.build_add_request(fresh)] if fresh else []
+        skip_reason=unreadable or None,
+        dynamic_partitions_requests=[CAMPAIGN.build_add_request(fresh)] if fresh else [],
     )
 
 

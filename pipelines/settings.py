@@ -233,9 +233,15 @@ class Home:
         """Raises HomeInvalid when this folder is not a home."""
         try:
             return Identity.model_validate_json((self.root / IDENTITY_FILE).read_text())
-        except (OSError, ValidationError) as error:
+        except FileNotFoundError as error:
             raise HomeInvalid(
                 f"{self.root} is not a Lettermill home", do="Make one: lettermill init"
+            ) from error
+        except (OSError, ValidationError) as error:
+            raise HomeInvalid(
+                f"the identity of {self.root} cannot be read",
+                [Problem(str(self.root / IDENTITY_FILE), type(error).__name__)],
+                do="Restore it from a backup, or make another home: lettermill init DIR",
             ) from error
 
     def key(self, purpose: str) -> bytes:
@@ -252,12 +258,22 @@ class Home:
 
 
 def make_home(root: Path, *, kind: HomeKind, at: datetime) -> Home:
-    """Make a home with an identity and keys; a home that is already there is left as it is."""
+    """Make a home with an identity and keys; a home that is already there is left as it is.
+
+    Raises HomeInvalid where no folder can be made.
+    """
     home = Home(root.resolve())
     if home.exists:
         return home
-    for folder in home.folders:
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in home.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeInvalid(
+            f"no home can be made at {home.root}",
+            [Problem(str(error.filename), error.strerror or type(error).__name__)],
+            do="Name another folder: lettermill init DIR",
+        ) from error
     home.keys.mkdir(mode=0o700, exist_ok=True)
     for purpose in ("links", "addresses", "variants"):
         path = home.keys / f"{purpose}.key"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -9,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from pipelines.campaigns.bundle import changed_since, load_current
-from pipelines.campaigns.campaign import Campaign, discover
-from pipelines.cli.output import console, emit_json, out, workspace
+from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
+from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
+from pipelines.errors import CampaignInvalid, SendHeld
 from pipelines.message.previewing import Desk, write_preview
 from pipelines.settings import Settings
 
@@ -29,21 +31,28 @@ def list_campaigns() -> None:
         if not isinstance(campaign, Campaign):
             grid.add_row(slug, "[red]unreadable[/]", "", f"lettermill campaign check {slug}")
             continue
-        bundle = load_current(slug, space.home.approvals)
-        by = f"by {bundle.approved_by}" if bundle else "–"
-        grid.add_row(slug, campaign.topic, ", ".join(campaign.audience.include), by)
+        segments = ", ".join(campaign.audience.include)
+        grid.add_row(slug, campaign.topic, segments, _approval(slug, space))
     out.print(grid)
+
+
+def _approval(slug: str, space: Workspace) -> str:
+    try:
+        bundle = load_current(slug, space.home.approvals)
+    except SendHeld:
+        return f"[red]not usable[/], see: lettermill campaign status {slug}"
+    return f"by {bundle.approved_by}" if bundle else "–"
 
 
 @app.command()
 def check(slug: Slug) -> None:
     """Say everything that stands in the way of approving a campaign."""
-    problems = approval.check(slug, Settings.load().project)
-    width = max((len(problem.where) for problem in problems), default=0)
-    for problem in problems:
-        console.print(problem.line(width), markup=False)
-    if problems:
-        raise typer.Exit(1)
+    project, folder = Settings.load().project, slug_of(slug)
+    load(project, folder)  # an unreadable file is told with its path
+    if problems := approval.check(folder, project):
+        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        do = f"Mend them, then run: lettermill campaign check {slug}"
+        raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
     console.print(
         f"[green]✓[/] {slug} can be approved: lettermill campaign approve {slug} --by NAME"
     )
@@ -98,19 +107,18 @@ def send(
     """Send what is due of an approved campaign; who got it already gets nothing."""
     space = workspace()
     approval.freeze_audience(slug, space)
-    with Progress(
-        TextColumn("sending"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as bars:
+    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    consent = sending.Consent(late=late, ledger=accept)
+    with ExitStack() as shown:
+        bars = Progress(*columns, console=console)
         task = bars.add_task("sending")
 
         def progress(done: int, of: int) -> None:
+            # A send that is held says so in words, without a bar above them.
+            if not bars.live.is_started:
+                shown.enter_context(bars)
             bars.update(task, completed=done, total=of)
 
-        consent = sending.Consent(late=late, ledger=accept)
         result = sending.send_campaign(slug, space, consent=consent, progress=progress)
     console.print(f"[green]✓[/] {result.sent_this_run:,} sent in {result.seconds:.1f} s")
     _show(overview.status(slug, space))
@@ -121,16 +129,20 @@ def status(slug: Slug, as_json: Json = False) -> None:
     """Where a campaign stands: approved, changed since, and how many are in each state."""
     space = workspace()
     found = overview.status(slug, space)
-    if as_json:
-        emit_json(found.as_json())
-        return
     bundle = load_current(slug, space.home.approvals)
+    if bundle is None and not found.counts:
+        load(space.project, slug_of(slug))  # says so when there is no such campaign
+    changed = changed_since(bundle, space.project) if bundle else []
+    if as_json:
+        by = bundle.approved_by if bundle else None
+        emit_json({**found.as_json(), "approved_by": by, "changed_since_approval": changed})
+        return
     if bundle is None:
         out.print(f"{slug} is not approved")
         return
     out.print(f"approved by {bundle.approved_by}, {bundle.approved_at:%Y-%m-%d %H:%M} UTC")
-    for changed in changed_since(bundle, space.project):
-        out.print(f"[yellow]changed since approval[/] {changed}")
+    for path in changed:
+        out.print(f"[yellow]changed since approval[/] {path}", soft_wrap=True)
     _show(found)
 
 

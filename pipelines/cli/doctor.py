@@ -11,6 +11,7 @@ import ssl
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.error import URLError
 
 from pipelines.errors import LettermillError
@@ -35,7 +36,8 @@ def examine(settings: Settings) -> list[Finding]:
     if not home.exists:
         told = f"{home.root} is not a home"
         return [Finding("home", "problem", told, "Make one: lettermill init")]
-    found = [*_home(home), *_keys(home), *_delivery(settings, home), *_relay(settings)]
+    found = [*_home(home), *_keys(home), *_project(settings)]
+    found += [*_delivery(settings, home), *_relay(settings)]
     return [*found, _edge(settings, home), _stream(home)]
 
 
@@ -60,6 +62,12 @@ def _keys(home: Home) -> Iterator[Finding]:
         yield Finding("keys", "problem", told, f"chmod 600 {home.keys}/*.key")
     else:
         yield Finding("keys", "fine", "links, addresses and variants can be signed")
+
+
+def _project(settings: Settings) -> Iterator[Finding]:
+    if not (settings.project / "assets").is_dir():
+        told = f"{settings.project} holds no assets folder: no source and no campaign"
+        yield Finding("project", "problem", told, "Set LETTERMILL_PROJECT to the project's folder")
 
 
 def _delivery(settings: Settings, home: Home) -> Iterator[Finding]:
@@ -116,8 +124,8 @@ def _edge(settings: Settings, home: Home) -> Finding:
     do = "Start it: make dev, or python -m streaming.edge behind your web server"
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
-            found = json.load(answer).get("home_id")
-    except (URLError, OSError, ValueError) as error:
+            found = dict(json.load(answer)).get("home_id")
+    except (URLError, OSError, ValueError, HTTPException) as error:
         return Finding("edge", serious, f"{settings.public_url} does not answer ({error})", do)
     if found != home.identity().home_id:
         return Finding("edge", "problem", "the public URL belongs to another home", do)
@@ -125,7 +133,7 @@ def _edge(settings: Settings, home: Home) -> Finding:
 
 
 def _stream(home: Home) -> Finding:
-    partitions = [path.name for path in home.event_log.iterdir() if path.is_dir()]
+    partitions = [path.name for path in home.event_log.glob("*") if path.is_dir()]
     if not partitions:
         return Finding("stream", "note", "no event was ever logged")
     return Finding("stream", "fine", f"event log with {len(partitions)} partitions")

@@ -15,7 +15,7 @@ from rich.table import Table as Grid
 from pipelines.cli.doctor import Finding, examine
 from pipelines.cli.output import console, emit_json, moment_of, out, workspace
 from pipelines.clock import SystemClock
-from pipelines.errors import SettingInvalid
+from pipelines.errors import Problem, SettingInvalid
 from pipelines.lake import Lake
 from pipelines.schema import TABLES
 from pipelines.settings import CHECKOUT, Environment, Home, HomeKind, Settings, make_home
@@ -47,6 +47,7 @@ def init(
 def prepare_home(root: Path, kind: HomeKind) -> Home:
     """Make the home with Dagster's settings in it; what is already there stays."""
     home = make_home(root, kind=kind, at=SystemClock().now())
+    home.identity()
     if not (home.dagster / "dagster.yaml").exists():
         shutil.copy(CHECKOUT / "dagster.yaml", home.dagster / "dagster.yaml")
     return home
@@ -119,19 +120,31 @@ def sql(
     if query is None:
         _shell(connection, moment)
         return
-    path = Path(query)
-    _run(
-        connection, path.read_text() if query.endswith(".sql") and path.is_file() else query, moment
-    )
+    _run(connection, _text(query), moment)
+
+
+def _text(query: str) -> str:
+    """The query itself, or what stands in the file it names."""
+    if not query.endswith(".sql"):
+        return query
+    try:
+        return Path(query).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingInvalid(
+            f"{query} cannot be read",
+            [Problem("file", str(error))],
+            do="Check the path of the file",
+        ) from None
 
 
 def _run(connection: duckdb.DuckDBPyConnection, text: str, as_of: datetime) -> None:
     try:
         found = connection.sql(text, params={"as_of": as_of} if "$as_of" in text else None)
+        if found is not None:
+            found.show(max_rows=40)  # runs it: what a value does to it shows here
     except duckdb.Error as error:
-        raise SettingInvalid("the query cannot be run: " + str(error).strip()) from None
-    if found is not None:
-        found.show(max_rows=40)
+        do = "See which tables there are: lettermill tables"
+        raise SettingInvalid("the query cannot be run: " + str(error).strip(), do=do) from None
 
 
 def _shell(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> None:

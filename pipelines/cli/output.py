@@ -14,7 +14,8 @@ from pipelines.workspace import Workspace, open_workspace
 
 __all__ = ["Workspace", "console", "emit_json", "moment_of", "out", "workspace"]
 
-console = Console(stderr=True, highlight=False)
+# A command to copy must not be broken at the width of the terminal.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
 
 

@@ -103,12 +103,17 @@ def run_cases(name: Annotated[str | None, typer.Argument()] = None) -> None:
 
 
 def _failures(project: Path, name: str) -> int:
-    segment = load(project, name)
+    try:
+        segment = load(project, name)
+    except SegmentInvalid as invalid:
+        console.print(f"[red]✗[/] {name}")
+        console.print(str(invalid), markup=False)
+        return 1
     failures = 0
     for path in case_files(project, name):
-        case = read_case(path)
         with tempfile.TemporaryDirectory(prefix="lettermill-case-") as folder:
             try:
+                case = read_case(path)
                 found = members_of(segment, case, Path(folder))
             except LettermillError as error:
                 console.print(f"[red]✗[/] {name}/{path.stem}")

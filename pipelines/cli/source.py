@@ -10,6 +10,7 @@ import typer
 from pipelines.cli.output import console, emit_json, out, workspace
 from pipelines.contacts.core import load_all
 from pipelines.contacts.source import Source, discover, find
+from pipelines.delivery.imported import suppress_imported
 from pipelines.errors import ExportMissing
 from pipelines.settings import Settings
 
@@ -56,6 +57,7 @@ def load(
             )
         files = {next(iter(source.exports)): file.resolve()}
     report = load_all(space.project, space.home, space.lake, space.clock, [name], files=files)
+    suppressed = suppress_imported(space)
     if as_json:
         emit_json([each.__dict__ for each in report.exports])
         return
@@ -65,3 +67,5 @@ def load(
         for reason, count in each.reasons.items():
             out.print(f"  {count:>8,}  {reason}", highlight=False)
     out.print(f"{report.contacts:,} contacts in all")
+    if suppressed:
+        out.print(f"{suppressed:,} more are never mailed: the export names them")

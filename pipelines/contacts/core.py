@@ -15,7 +15,7 @@ import polars as pl
 from pipelines.clock import Clock
 from pipelines.contacts import deeds
 from pipelines.contacts.identity import assign
-from pipelines.contacts.ingest import Ingested, ingest, raw_tables
+from pipelines.contacts.ingest import Ingested, ingest, misfits, raw_tables
 from pipelines.contacts.mapping import map_source
 from pipelines.contacts.source import Entity, Source, discover, find
 from pipelines.errors import ExpectationsFailed, Problem, SourceInvalid
@@ -112,9 +112,14 @@ def require(candidate: Mapping[str, pl.DataFrame]) -> None:
 
 
 def build(sources: Sequence[Source], lake: Lake) -> dict[str, pl.DataFrame]:
-    """The candidate of every core table, by name. Rows of sources not given are carried over."""
-    loaded = [source for source in sources if raw_tables(source, lake)]
-    accepted = {s.name: map_source(s, raw_tables(s, lake)).accepted for s in loaded}
+    """The candidate of every core table, by name.
+
+    Rows are carried over from sources not given, and from one whose mapping no longer fits its raw
+    rows: loading that one says so, and keeps no other from being loaded.
+    """
+    raw = {source.name: raw_tables(source, lake) for source in sources}
+    loaded = [s for s in sources if raw[s.name] and not misfits(s, raw[s.name], lake)]
+    accepted = {s.name: map_source(s, raw[s.name]).accepted for s in loaded}
     known = lake.read(IDENTITIES.name).collect()
     everybody = _stack(accepted, Entity.CONTACTS)
     identities = known if everybody.is_empty() else assign(everybody, known)

@@ -67,9 +67,7 @@ def ingest(
     loads = {export: _new_rows(source, export, path, lake) for export, path in paths.items()}
     known = {export for export, rows in loads.items() if rows is None}
     if problems := misfits(source, known, lake):
-        what = f"{FOLDER}/{source.name}.yaml names columns that its exports do not have"
-        do = f"Fix the names in the file, then run: lettermill source load {source.name}"
-        raise SourceInvalid(what, problems, do=do)
+        raise _unfit(source, "it names columns that the exports do not have", problems)
     for export, rows in loads.items():
         if rows is not None:
             _append(source.table(export), rows, lake, clock)
@@ -102,8 +100,17 @@ def _new_rows(source: Source, export: str, path: Path, lake: Lake) -> pl.DataFra
         known = lake.read(name).filter(pl.col("load_id") == load_id).select(pl.len()).collect()
         if known.item():
             return None
-    rows = read_rows(path, source.exports[export], source.name)
+    try:
+        rows = read_rows(path, source.exports[export])
+    except SourceInvalid as invalid:
+        raise _unfit(source, invalid.what, invalid.problems) from None
     return rows.with_columns(pl.lit(load_id).alias("load_id"))
+
+
+def _unfit(source: Source, why: str, problems: Iterable[Problem]) -> SourceInvalid:
+    do = f"Nothing was loaded. Fix it, then run: lettermill source load {source.name}"
+    what = f"{FOLDER / source.name}.yaml does not fit its exports: {why}"
+    return SourceInvalid(what, problems, do=do)
 
 
 def _append(name: str, rows: pl.DataFrame, lake: Lake, clock: Clock) -> None:

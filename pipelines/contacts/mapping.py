@@ -21,9 +21,13 @@ KINDS = {
     "birth_on": Kind.DATE,
     "quantity": Kind.INTEGER,
 }
-ALLOWED = {
+ALLOWED: Mapping[Entity, Mapping[str, tuple[str, ...]]] = {
     Entity.CONSENTS: {"status": ("granted", "withdrawn"), "purpose": ("marketing", "tracking")},
     Entity.ORDERS: {"status": ("completed", "cancelled")},
+    Entity.SUPPRESSIONS: {
+        "scope": ("all", "brand", "topic"),
+        "reason": ("unsubscribed", "complaint", "hard_bounce", "erased", "imported", "manual"),
+    },
 }
 ROW = ["load_id", "loaded_at", "row_number"]
 TEXTS = pl.List(pl.String)
@@ -85,7 +89,7 @@ def _judge(rows: pl.DataFrame, entity: Entity, fields: Fields, source: Source) -
     }
     problems = _problems(entity, fields, readings)
     extra = _extra(fields, defaults, problems)
-    if entity is Entity.CONTACTS:
+    if entity in (Entity.CONTACTS, Entity.SUPPRESSIONS):
         rows = _with_address(rows, readings["address"])
         problems.append(pl.col("_address_problem"))
         extra.append(pl.col("_address_normalised").alias("address_normalised"))

@@ -25,6 +25,7 @@ from pipelines.campaigns.campaign import (
 )
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience
+from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld
 from pipelines.lake import Pins
@@ -210,6 +211,7 @@ def _candidates(
 
 
 def _people(campaign: Campaign, key: str, workspace: Workspace, pins: Pins) -> audience.People:
+    suppress_imported(workspace)
     store = PeopleStore(workspace.home.people)
     consents = workspace.lake.read("core.consents", pins.get("core.consents"))
     return audience.People(

@@ -33,6 +33,7 @@ create table if not exists suppressions (
     primary key (address_hash, contact_id, scope, scope_key)
 );
 create table if not exists tracking_withdrawals (contact_id integer primary key, since_at integer not null);
+create table if not exists imports (name text primary key, imported_at integer not null) without rowid;
 create table if not exists last_mailed (
     contact_id integer not null,
     campaign text not null,
@@ -84,8 +85,17 @@ class PeopleStore:
         with self._open() as connection:
             connection.executescript(TABLES)
 
-    def suppress(self, decisions: Iterable[Suppression]) -> int:
-        """Keep decisions; one that is already in force stays as it was. Returns how many were new."""
+    def is_imported(self, name: str) -> bool:
+        """Whether the decisions of this import are in: somebody may have come back since."""
+        with self._open() as connection:
+            found = connection.execute("select 1 from imports where name = ?", (name,)).fetchone()
+        return found is not None
+
+    def suppress(self, decisions: Iterable[Suppression], *, imported: str | None = None) -> int:
+        """Keep decisions; one that is already in force stays as it was. Returns how many were new.
+
+        imported  the name of the import they come from, noted together with them
+        """
         rows = [
             (
                 d.address_hash,
@@ -108,6 +118,9 @@ class PeopleStore:
                 rows,
             )
             new = connection.total_changes - before
+            if imported is not None:
+                at = max((row[5] for row in rows), default=0)
+                connection.execute("insert or ignore into imports values (?, ?)", (imported, at))
         self._own += 1
         return new
 

@@ -7,6 +7,7 @@ contact, no empty id, nobody the lake does not know. Nothing is written here.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.clock import Clock, SystemClock
+from pipelines.contacts.address import mask
 from pipelines.errors import Problem, SegmentFailed
 from pipelines.lake import Lake
 from pipelines.segments.sandbox import Job, Limits
@@ -26,6 +28,8 @@ from pipelines.settings import CHECKOUT
 
 CONTACTS = "core.contacts"
 EXAMPLES = 5
+# DuckDB quotes the value it could not convert.
+ADDRESS = re.compile(r"[^\s'\"<>]+@[^\s'\"<>]+")
 
 
 @dataclass(frozen=True)
@@ -131,5 +135,6 @@ def _some(frame: pl.DataFrame) -> str:
 
 
 def _failed(segment: Segment, told: str) -> SegmentFailed:
+    told = ADDRESS.sub(lambda found: mask(found[0]), told)
     do = f"Nothing was written. Mend it, then run: lettermill segment preview {segment.name}"
     return SegmentFailed(f"{segment.path} failed", [Problem("query", told)], do=do)
