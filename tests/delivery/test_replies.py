@@ -1,0 +1,123 @@
+"""What the large providers say, what it means, and what of it may be kept."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.delivery.replies import TEXT_CHARACTERS, Reply, ReplyClass, classify, is_hard
+
+ACCEPTED, UNKNOWN, DISABLED = ReplyClass.ACCEPTED, ReplyClass.UNKNOWN_USER, ReplyClass.DISABLED
+QUOTA, RATE, BUSY, POLICY = (
+    ReplyClass.OVER_QUOTA, ReplyClass.RATE, ReplyClass.BUSY, ReplyClass.POLICY,
+)  # fmt: skip
+AUTH, FORMAT, RELAY, OTHER = (
+    ReplyClass.AUTHENTICATION, ReplyClass.FORMAT, ReplyClass.RELAY, ReplyClass.OTHER,
+)  # fmt: skip
+
+# Provider, code, text, class: the wording is the providers', names and numbers are made up.
+SAID = [
+    ("gmail", 250, "2.0.0 OK  1793602800 a1-gsmtp", ACCEPTED),
+    ("gmail", 550, "5.1.1 The email account that you tried to reach does not exist.", UNKNOWN),
+    ("gmail", 550, "5.2.1 The email account that you tried to reach is disabled.", DISABLED),
+    ("gmail", 552, "5.2.2 The recipient's inbox is out of storage space.", QUOTA),
+    ("gmail", 452, "4.2.2 The recipient's inbox is out of storage space.", QUOTA),
+    ("gmail", 421, "4.7.28 Our system has detected an unusual rate of mail from your IP.", RATE),
+    ("gmail", 452, "4.5.3 Your message has too many recipients.", RATE),
+    ("gmail", 550, "5.7.26 Your email has been blocked because the sender is unauthenticated.", AUTH),
+    ("gmail", 421, "4.7.30 Your email has been rate limited: DKIM did not pass.", AUTH),
+    ("gmail", 550, "5.7.1 This message is likely unsolicited mail.", POLICY),
+    ("gmail", 552, "5.3.4 Your message exceeded Google's message size limits.", FORMAT),
+    ("gmail", 555, "5.5.2 Syntax error, cannot decode response.", FORMAT),
+    ("gmail", 530, "5.7.0 Must issue a STARTTLS command first.", RELAY),
+    ("outlook", 550, "5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", UNKNOWN),
+    ("outlook", 554, "5.2.2 mailbox full; STOREDRV.Deliver", QUOTA),
+    ("outlook", 451, "4.7.650 The mail server has been temporarily rate limited (S775)", RATE),
+    ("outlook", 452, "4.3.1 Insufficient system resources", BUSY),
+    ("outlook", 550, "5.7.515 Access denied, the sending domain is not authenticated", AUTH),
+    ("outlook", 550, "5.7.1 Messages from [192.0.2.1] weren't sent: block list (S3140)", POLICY),
+    ("outlook", 550, "5.7.64 TenantAttribution; Relay Access Denied", RELAY),
+    ("yahoo", 421, "4.7.0 [TSS04] Messages temporarily deferred: unexpected volume", RATE),
+    ("yahoo", 421, "Resources temporarily unavailable. Please try again later [#4.16.1]", BUSY),
+    ("yahoo", 553, "5.7.1 [BL21] Connections will not be accepted", POLICY),
+    ("yahoo", 554, "Message not allowed - [PH01] Email not accepted for policy reasons.", POLICY),
+    ("yahoo", 554, "5.7.9 Message not accepted: failed DMARC policy", AUTH),
+    ("postfix", 450, "4.2.0 Recipient address rejected: Greylisted", BUSY),
+    ("postfix", 450, "4.1.1 Recipient address rejected: unverified address", BUSY),
+    ("postfix", 550, "5.1.1 Recipient address rejected: User unknown in local table", UNKNOWN),
+    ("postfix", 554, "5.7.1 Relay access denied", RELAY),
+    ("postfix", 554, "5.7.1 Service unavailable; blocked using zen.spamhaus.org", POLICY),
+    ("exim", 550, "No such user here", UNKNOWN),
+    ("exim", 550, "administrative prohibition", OTHER),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "meaning"),
+    [pytest.param(*said, id=f"{who} {said[0]} {said[1][:24]}") for who, *said in SAID],
+)
+def test_a_reply_means_what_its_provider_means_by_it(code: int, text: str, meaning: ReplyClass):
+    assert classify(Reply(code, text)) is meaning
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "meaning"),
+    [pytest.param(*said, id=f"{who} {said[0]} {said[1][:24]}") for who, *said in SAID],
+)
+def test_only_an_unknown_user_is_hard(code: int, text: str, meaning: ReplyClass):
+    assert is_hard(Reply(code, text)) is (meaning is UNKNOWN)
+
+
+@settings(deadline=None)
+@given(code=st.integers(200, 499), text=st.text())
+def test_nothing_below_500_is_hard(code: int, text: str):
+    assert not is_hard(Reply(code, f"5.1.1 no such user {text}"))
+
+
+@pytest.mark.parametrize("text", ["5.1.1 blocked by spamhaus", "5.1.1 SPF check failed"])
+def test_a_block_dressed_as_an_unknown_user_is_not_hard(text: str):
+    assert not is_hard(Reply(550, text))
+
+
+@settings(deadline=None)
+@given(code=st.integers(0, 999), text=st.text())
+def test_every_reply_has_a_class(code: int, text: str):
+    assert classify(Reply(code, text)) in ReplyClass
+
+
+@settings(deadline=None)
+@given(
+    address=st.emails().filter(lambda address: "'@" not in address),
+    before=st.sampled_from(["", "<", " ", "(", "\r\n", "mailto:"]),
+    after=st.sampled_from(["", ">", " ", ")", "\r\n", ": User unknown"]),
+)
+def test_an_address_in_a_reply_is_not_kept(address: str, before: str, after: str):
+    masked = Reply(550, f"5.1.1 {before}{address}{after}").masked
+
+    assert address not in masked
+    assert "@" not in masked
+
+
+@settings(deadline=None)
+@given(text=st.text())
+def test_no_control_character_of_a_reply_is_kept(text: str):
+    masked = Reply(550, text).masked
+
+    assert not any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in masked)
+
+
+@settings(deadline=None)
+@given(text=st.text().map(lambda text: text + "x" * TEXT_CHARACTERS))
+def test_a_long_reply_is_cut(text: str):
+    assert len(Reply(550, text).masked) <= TEXT_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "enhanced"),
+    [("5.1.1 no", "5.1.1"), ("no 5.1.1", ""), ("3.1.1 no", ""), ("5.1.1000 no", ""), ("", "")],
+)
+def test_an_enhanced_code_stands_first_or_is_none(text: str, enhanced: str):
+    assert Reply(550, text).enhanced == enhanced
