@@ -48,9 +48,17 @@ create index if not exists sends_by_state on sends (state, next_at);
 _CLAIM = """
 insert into sends (contact_id, address_hash, recipient, state, attempts, claimed_at, epoch, worker)
 values (?, ?, ?, 'claimed', 1, ?, ?, ?)
-on conflict (contact_id) do update set state = 'claimed', recipient = excluded.recipient,
-  attempts = attempts + 1, claimed_at = excluded.claimed_at, settled_at = null, next_at = null,
-  reason = null, reply_class = null, reply = null, epoch = excluded.epoch, worker = excluded.worker
+on conflict (contact_id) do update set state = 'claimed', address_hash = excluded.address_hash,
+  recipient = excluded.recipient, attempts = attempts + 1, claimed_at = excluded.claimed_at,
+  settled_at = null, next_at = null, reason = null, reply_class = null, reply = null, epoch = excluded.epoch, worker = excluded.worker
+"""
+# Its own hash would not be unique; a state that is final stays.
+_DUPLICATE = """
+insert into sends (contact_id, address_hash, recipient, state, reason, settled_at, epoch, worker)
+values (?, ?, ?, 'withheld', 'duplicate_address', ?, ?, ?)
+on conflict (contact_id) do update set state = 'withheld', reason = 'duplicate_address',
+  address_hash = excluded.address_hash, settled_at = excluded.settled_at, next_at = null
+where state in ('deferred', 'confirmed_unsent') or (state = 'claimed' and epoch < excluded.epoch)
 """
 _SETTLE = """
 update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
@@ -108,7 +116,7 @@ class Ledger:
         with _Transaction(self._db):
             if self.epoch != epoch:
                 raise LedgerRefused("a newer run has taken over", do="Nothing more was claimed")
-            taken = self._claimable(candidates, epoch, now)
+            taken, twice = self._claimable(candidates, epoch, now)
             for candidate in taken:
                 # Before the commit: a crash between the two leaves no older mark to be believed.
                 marks[candidate.recipient] = Mark.CLAIMED
@@ -116,9 +124,19 @@ class Ledger:
                 _CLAIM,
                 [(c.contact_id, c.address_hash, c.recipient, now, epoch, worker) for c in taken],
             )
+            self._db.executemany(
+                _DUPLICATE,
+                [
+                    (c.contact_id, f"duplicate:{c.contact_id}", c.recipient, now, epoch, worker)
+                    for c in twice
+                ],
+            )
         return taken
 
-    def _claimable(self, candidates: Sequence[Candidate], epoch: int, now: int) -> list[Candidate]:
+    def _claimable(
+        self, candidates: Sequence[Candidate], epoch: int, now: int
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """Whom to claim, and whose address is another contact's: addresses change after planning."""
         slots = ",".join("?" * len(candidates))
         ids = [candidate.contact_id for candidate in candidates]
         hashes = [candidate.address_hash for candidate in candidates]
@@ -129,17 +147,17 @@ class Ledger:
         ).fetchall()
         known = {row[0]: row for row in rows}
         owner = {row[1]: row[0] for row in rows}
-        taken = []
+        taken, twice = [], []
         for candidate in candidates:
-            if (
-                owner.setdefault(candidate.address_hash, candidate.contact_id)
-                != candidate.contact_id
-            ):
+            holder = owner.get(candidate.address_hash, candidate.contact_id)
+            if holder != candidate.contact_id:
+                twice.append(candidate)
                 continue
             row = known.get(candidate.contact_id)
             if row is None or _is_due(row[2], row[3], row[4] < epoch, now):
+                owner[candidate.address_hash] = candidate.contact_id
                 taken.append(candidate)
-        return taken
+        return taken, twice
 
     def settle(self, settlements: Iterable[Settlement], *, epoch: int, at: datetime) -> None:
         """Write what became of claims of this epoch."""

@@ -40,12 +40,11 @@ class Marks:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             length = os.fstat(descriptor).st_size
-            is_new = length < HEADER
             if length < HEADER + size:
                 os.ftruncate(descriptor, HEADER + size)
-            if is_new:
-                os.pwrite(descriptor, _header(), 0)
-            self.trusted = not is_new and os.pread(descriptor, HEADER, 0) == _header()
+            # A new file's header is empty, and stays so until `renew`: a run that dies before its
+            # recovery must not make marks nobody wrote believable. Nor are those of a file cut short.
+            self.trusted = length >= HEADER + size and os.pread(descriptor, HEADER, 0) == _header()
             self._map = mmap.mmap(descriptor, 0)
         finally:
             os.close(descriptor)
@@ -57,7 +56,11 @@ class Marks:
 
     def __getitem__(self, recipient: int) -> Mark:
         place = HEADER + recipient
-        return Mark(self._map[place]) if place < len(self._map) else Mark.NONE
+        if place >= len(self._map):
+            return Mark.NONE
+        byte = self._map[place]
+        # No byte that we wrote: nobody knows how far this one came.
+        return Mark(byte) if byte <= Mark.REJECTED else Mark.DOT
 
     def __setitem__(self, recipient: int, mark: Mark) -> None:
         self._map[HEADER + recipient] = mark

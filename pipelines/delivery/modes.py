@@ -66,7 +66,7 @@ def live_facts(lake: Lake, campaign: str) -> LiveFacts:
     names = ("campaigns.audience", "core.contacts", "core.consents")
     suffixes = "|".join(RESERVED_SUFFIXES)
     domains = "|".join(domain.replace(".", "[.]") for domain in RESERVED_DOMAINS)
-    reserved = f"[@.]({domains}|[^@]*[.]?({suffixes}))[.]?$"
+    reserved = f"[@.]({domains}|{suffixes})[.]?$"
     connection: Any = lake.connect(names)
     try:
         row = connection.execute(

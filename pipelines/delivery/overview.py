@@ -54,17 +54,16 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
     sends = _rows(key, SENDS.name, workspace).filter(pl.col("contact_id") == contact_id)
     lines = []
     for row in audience.iter_rows(named=True):
-        reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
+        is_told = row["reason"] and row["reason"] != row["decision"]
+        reason = f" ({row['reason'].replace('_', ' ')})" if is_told else ""
         variant = f", variant {row['variant']}" if row["variant"] else ""
-        lines.append(
-            f"{row['planned_at']:%Y-%m-%d %H:%M} planned: {row['decision']}{reason}{variant}"
-        )
+        decision = row["decision"].replace("_", " ")
+        lines.append(f"{row['planned_at']:%Y-%m-%d %H:%M} planned: {decision}{reason}{variant}")
     for row in sends.iter_rows(named=True):
         at = f"{row['settled_at']:%Y-%m-%d %H:%M}" if row["settled_at"] else "not yet"
         reply = f", reply {row['reply_class']}" if row["reply_class"] else ""
-        lines.append(
-            f"{at} {row['state'].replace('_', ' ')} after {row['attempts']} attempts{reply}"
-        )
+        attempts = "1 attempt" if row["attempts"] == 1 else f"{row['attempts']} attempts"
+        lines.append(f"{at} {row['state'].replace('_', ' ')} after {attempts}{reply}")
     return lines
 
 

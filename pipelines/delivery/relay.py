@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ COMMAND_SECONDS = 300.0
 # RFC 5321 4.5.3.2.6: less manufactures in-doubt messages.
 FINAL_REPLY_SECONDS = 600.0
 LARGEST_REPLY = 65_536
+WHERE = "LETTERMILL_RELAY_HOST, LETTERMILL_RELAY_PORT"
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f<>\\,;:\"()\[\]]")
+_CODE = re.compile(r"[2-5][0-9]{2}(?=[ -]|$)")
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 
@@ -110,6 +113,8 @@ class Connection(asyncio.Protocol):
                     break
                 self._transport.write(command)
             reply = await self._reply(COMMAND_SECONDS)
+            if reply.code == 421:
+                return Outcome(stage, reply)  # and the connection is gone: no other reply will come
             if stage is Stage.DATA and reply.code == 354:
                 if refused is None:
                     return await self._body(message, before_dot)
@@ -119,7 +124,7 @@ class Connection(asyncio.Protocol):
             elif reply.code // 100 != 2 or stage is Stage.DATA:
                 refused = refused or Outcome(stage, reply)
         assert refused is not None
-        if not self.is_lost and refused.reply.code != 421:
+        if not self.is_lost:
             self._transport.write(b"RSET\r\n")
             await self._reply(COMMAND_SECONDS)
         return refused
@@ -174,7 +179,7 @@ class Connection(asyncio.Protocol):
             line = self._buffer[:end].rstrip(b"\r").decode("utf-8", "replace")
             del self._buffer[: end + 1]
             self._lines.append(line[4:])
-            if not line[:3].isdigit() or len(line[:3]) < 3:
+            if not _CODE.match(line):
                 self.abort()
             elif line[3:4] != "-":
                 self._replies.append(Reply(int(line[:3]), " ".join(self._lines)))
@@ -239,14 +244,23 @@ async def connect(relay: Relay) -> Connection:
         return Connection(client)
     except (aiosmtplib.SMTPException, OSError, ConnectionLost) as error:
         client.close()
-        raise unavailable(relay, type(error).__name__) from error
+        raise unavailable(relay, type(error).__name__, _setting_of(error)) from error
 
 
-def unavailable(relay: Relay, what: str) -> RelayUnavailable:
+def _setting_of(error: Exception) -> str:
+    """The setting to look at first."""
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return "LETTERMILL_RELAY_USERNAME, LETTERMILL_RELAY_PASSWORD"
+    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+        return "LETTERMILL_RELAY_TLS"
+    return WHERE
+
+
+def unavailable(relay: Relay, what: str, setting: str = WHERE) -> RelayUnavailable:
     """The error for a relay that does not answer as it should."""
     return RelayUnavailable(
         f"no usable SMTP server at {relay.host}:{relay.port}",
-        [Problem("LETTERMILL_RELAY_HOST, LETTERMILL_RELAY_PORT", what)],
+        [Problem(setting, what)],
         do="Start it or set them right, then run the send again: nobody is mailed twice",
     )
 

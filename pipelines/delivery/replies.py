@@ -12,7 +12,7 @@ from enum import StrEnum
 
 TEXT_CHARACTERS = 1000
 _ENHANCED = re.compile(r"^\s*([245]\.\d{1,3}\.\d{1,3})\b")
-_ADDRESS = re.compile(r"[^\s<>\"'(),;:@]+@[^\s<>\"'(),;:]+")
+_ADDRESS = re.compile(r'(?:"[^"]*"|[^\s<>,;:]*)@[^\s<>,;:]*')
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -58,6 +58,8 @@ _TABLE: tuple[tuple[str, str, str, ReplyClass], ...] = (
     (r"...", r"7\.(2[0-79]|30|515)", r"", ReplyClass.AUTHENTICATION),
     (r"...", r"", r"\b(spf|dkim|dmarc)\b", ReplyClass.AUTHENTICATION),
     (r"4..", r"7\.(0|28|500|650|651)", r"", ReplyClass.RATE),
+    (r"...", r"", r"at a rate that prevents|sending quota exceeded", ReplyClass.RATE),
+    (r"5..", r"", r"doesn't have a \S+ account|mailbox unavailable", ReplyClass.UNKNOWN_USER),
     (r"4..", r"", r"TSS0\d|rate.?limit|too many|throttl", ReplyClass.RATE),
     (r"4..", r"2\.2", r"", ReplyClass.OVER_QUOTA),
     (r"5..", r"2\.2", r"", ReplyClass.OVER_QUOTA),
@@ -84,10 +86,12 @@ def classify(reply: Reply) -> ReplyClass:
     if 200 <= reply.code < 300:
         return ReplyClass.ACCEPTED
     code, detail = str(reply.code), reply.enhanced.partition(".")[2]
+    # Without addresses: whoever is called spamela is no spam.
+    text = _ADDRESS.sub("", reply.text)
     for code_fits, detail_fits, text_fits, meaning in _RULES:
         wanted = detail_fits.pattern
         detail_ok = not wanted or (detail == "" if wanted == "$" else detail_fits.fullmatch(detail))
-        if code_fits.fullmatch(code) and detail_ok and text_fits.search(reply.text):
+        if code_fits.fullmatch(code) and detail_ok and text_fits.search(text):
             return meaning
     return ReplyClass.OTHER
 

@@ -37,7 +37,8 @@ class Withholding:
         self._ask_people()
         self._ask_consents()
         contact = row["contact_id"]
-        if row["address_hash"] in self._hashes or contact in self._contacts:
+        hashes = {row["address_hash"], row["planned_hash"]}
+        if hashes & self._hashes or contact in self._contacts:
             return "suppressed_since"
         if contact in self._disagreed:
             return "consent_withdrawn"

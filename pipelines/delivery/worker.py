@@ -20,6 +20,7 @@ from typing import Any
 
 from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
+from pipelines.contacts.address import address_hash
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.letters import CONTACT_FIELDS, Letter, Letters, Row
 from pipelines.delivery.lock import CampaignLock
@@ -166,14 +167,23 @@ class Worker:
         )
         reader = connection.sql(
             f"select audience.recipient, contact_id, audience.address_hash, audience.variant,"
-            f" audience.is_tracked, audience.fields, contact.address, contact.attributes, {columns}"
+            f" audience.is_tracked, audience.fields, contact.address, contact.address_normalised,"
+            f" contact.attributes, {columns}"
             " from campaigns.audience as audience left join core.contacts as contact using (contact_id)"
             " where campaign = ? and decision = 'mail' and recipient % ? = ? and send_at <= ?"
             " order by recipient",
             params=[self.task.key, self.task.workers, self.task.shard, self.clock.now()],
         ).to_arrow_reader(BATCH)
+        key = self.home.key("addresses")
         for batch in reader:
-            yield batch.to_pylist()
+            rows = batch.to_pylist()
+            for row in rows:
+                # The address may be another one than when the audience was planned, and then its
+                # hash is what must be unique and not suppressed.
+                row["planned_hash"] = row["address_hash"]
+                if row["address_normalised"] is not None:
+                    row["address_hash"] = address_hash(row["address_normalised"], key)
+            yield rows
 
     async def _line(self, claimed: asyncio.Queue[Row | None]) -> None:
         """One connection's life: message after message, opened anew when it is lost."""

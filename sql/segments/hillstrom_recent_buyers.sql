@@ -9,4 +9,4 @@ select contact_id
 from core.contacts
 where
     source = 'hillstrom'
-    and try_cast(json_extract_string(attributes, '$.recency') as integer) <= 3
+    and try_cast(json_extract_string(attributes, '$.recency_months') as integer) <= 3

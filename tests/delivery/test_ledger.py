@@ -171,7 +171,7 @@ def test_a_doubt_spares_who_is_proven_and_stops_everybody_else(fresh: tuple[Ledg
     taken = ledger.claim(EVERYBODY, marks=marks, epoch=epoch, worker=0, at=NOON)
 
     assert taken == []
-    assert ledger.counts() == {"accepted": 1, "in_doubt": 5}
+    assert ledger.counts() == {"accepted": 1, "in_doubt": 5, "withheld": 2}
 
 
 def path_of(demo: Demo) -> Path:

@@ -76,13 +76,13 @@ def test_the_story_of_a_recipient_is_told_from_plan_to_outcome(sent: Demo):
     planned, settled = why(sent.campaign, mailed["contact_id"], sent.workspace)
 
     assert planned.endswith(f"planned: mail, variant {mailed['variant']}")
-    assert settled.endswith("accepted after 1 attempts, reply accepted")
+    assert settled.endswith("accepted after 1 attempt, reply accepted")
 
 
 @pytest.mark.parametrize(
     ("decision", "reason", "told"),
     [
-        ("hold_out", "hold_out", "planned: hold_out"),
+        ("hold_out", "hold_out", "planned: hold out"),
         ("excluded", "no_consent", "planned: excluded (no consent)"),
         ("excluded", "consent_withdrawn", "planned: excluded (consent withdrawn)"),
     ],

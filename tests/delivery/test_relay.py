@@ -66,9 +66,12 @@ def test_after_a_refusal_the_same_connection_takes_the_next_message(speaking: An
     assert [outcome.stage for outcome in asyncio.run(conversation())] == [Stage.RCPT, Stage.DOT]
 
 
+@pytest.mark.parametrize("offers", [{"ehlo": PLAIN}, {}], ids=["plain", "pipelined"])
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "data", "dot"])
-def test_a_server_that_closes_with_421_is_heard_before_it_is_gone(talk: Any, stage: str):
-    outcome, dots, _ = talk(**{"ehlo": PLAIN, stage: b"421 4.3.2 going down"})
+def test_a_server_that_closes_with_421_is_heard_before_it_is_gone(
+    talk: Any, stage: str, offers: dict[str, bytes]
+):
+    outcome, dots, _ = talk(**{**offers, stage: b"421 4.3.2 going down"})
 
     assert (outcome.stage, outcome.reply.code) == (Stage(stage), 421)
     assert dots == int(stage == "dot")

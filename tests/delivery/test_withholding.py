@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines.contacts.address import address_hash
 from pipelines.contacts.core import load_all
 from pipelines.delivery import approval, sink
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
@@ -18,7 +19,7 @@ from pipelines.delivery.sink import STATE_FILE
 from pipelines.demo.prepare import Demo, prepare
 from pipelines.errors import RelayUnavailable
 from pipelines.lake import Lake
-from pipelines.schema import CONSENTS
+from pipelines.schema import CONSENTS, CONTACTS
 
 LATE = Consent(late=True)
 
@@ -98,3 +99,56 @@ def test_a_relay_that_denies_relaying_stops_the_run_and_rejects_nobody(demo: Dem
 
     assert {state for state, _ in stopped} <= {"accepted", "claimed", "deferred", "unclaimed"}
     assert {state for state, _ in states(demo)} <= {"accepted", "deferred"}
+
+
+def with_address_of(demo: Demo, contact: int, address: str) -> None:
+    """As if a load since had given the contact another address."""
+    lake = Lake(demo.home.lake)
+    changed = lake.read("core.contacts").with_columns(
+        pl.when(pl.col("contact_id") == contact).then(pl.lit(address)).otherwise(name).alias(name)
+        for name in ("address", "address_normalised")
+    )
+    lake.replace(CONTACTS, pl.DataFrame(changed.collect()))
+
+
+def delivered_to(demo: Demo) -> Counter[str]:
+    """Messages by recipient, as the sink noted them on top of each."""
+    found: Counter[str] = Counter()
+    for path in (demo.home.sink / "new").iterdir():
+        found[
+            path.read_text(encoding="utf-8").partition("Delivered-To: ")[2].partition("\n")[0]
+        ] += 1
+    return found
+
+
+def test_a_contact_who_got_the_address_of_another_since_is_not_mailed_there_again(demo: Demo):
+    moved, other = mailed(demo)["contact_id"].to_list()[:2]
+    contacts = Lake(demo.home.lake).read("core.contacts").filter(contact_id=other).collect()
+    with_address_of(demo, moved, contacts["address_normalised"].item())
+
+    send_campaign(demo.campaign, demo.workspace, consent=LATE)
+
+    assert set(delivered_to(demo).values()) == {1}
+    assert states(demo)["withheld", "duplicate_address"] == 1
+    assert sum(states(demo).values()) == mailed(demo).height
+
+
+def test_a_contact_whose_new_address_is_suppressed_gets_nothing(demo: Demo):
+    moved = mailed(demo)["contact_id"].to_list()[0]
+    with_address_of(demo, moved, "gone@mail.example")
+    gone = address_hash("gone@mail.example", demo.home.key("addresses"))
+    decision = Suppression(
+        address_hash=gone,
+        contact_id=None,
+        scope=Scope.ALL,
+        scope_key="",
+        reason=Reason.COMPLAINT,
+        since_at=demo.workspace.clock.now(),
+        origin="test",
+    )
+    PeopleStore(demo.home.people).suppress([decision])
+
+    send_campaign(demo.campaign, demo.workspace, consent=LATE)
+
+    assert "gone@mail.example" not in delivered_to(demo)
+    assert states(demo)["withheld", "suppressed_since"] == 1
