@@ -50,7 +50,8 @@ insert into sends (contact_id, address_hash, recipient, state, attempts, claimed
 values (?, ?, ?, 'claimed', 1, ?, ?, ?)
 on conflict (contact_id) do update set state = 'claimed', address_hash = excluded.address_hash,
   recipient = excluded.recipient, attempts = attempts + 1, claimed_at = excluded.claimed_at,
-  settled_at = null, next_at = null, reason = null, reply_class = null, reply = null, epoch = excluded.epoch, worker = excluded.worker
+  settled_at = null, next_at = null, reason = null, reply_class = null, reply = null,
+  epoch = excluded.epoch, worker = excluded.worker
 """
 # Its own hash would not be unique; a state that is final stays.
 _DUPLICATE = """
