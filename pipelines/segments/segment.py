@@ -22,6 +22,7 @@ from sqlglot.errors import SqlglotError
 
 from pipelines.errors import Problem, SegmentInvalid, did_you_mean
 from pipelines.schema import TABLES
+from pipelines.segments.volatile import volatile
 
 FOLDER = Path("sql/segments")
 HEADER = re.compile(r"\s*/\*(?P<yaml>.*?)\*/", re.DOTALL)
@@ -97,6 +98,7 @@ def parse(name: str, text: str, path: Path) -> Segment:
     header, body_line, body = _header(text, problems)
     select = _select(body, body_line, problems)
     inputs = _inputs(select, problems) if select is not None else ()
+    problems += volatile(select, body) if select is not None else []
     if problems or header is None or select is None:
         count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         do = f"Mend the file, then run: lettermill segment check {name}"

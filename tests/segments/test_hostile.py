@@ -57,6 +57,22 @@ HOSTILE = {
     "prepare": "prepare q as select 1",
     "call": "call pragma_version()",
     "checkpoint": "checkpoint",
+    "a setting's value": "select contact_id from core.contacts where current_setting('threads') = 2",
+    "the time of day": "select contact_id from core.contacts where created_at < now()",
+    "the time without brackets": (
+        "select contact_id from core.contacts where created_at < current_timestamp"
+    ),
+    "today": "select contact_id from core.contacts where birth_on = today()",
+    "the date without brackets": "select contact_id from core.contacts where birth_on = CURRENT_DATE",
+    "time ago": "select contact_id from core.contacts where created_at < ago(interval 1 day)",
+    "chance": "select contact_id from core.contacts order by random() limit 10",
+    "a sample": "select contact_id from core.contacts using sample 10",
+    "an identifier that is new each time": "select contact_id, uuid() as code from core.contacts",
+    "a variable": "select contact_id from core.contacts where city = getvariable('city')",
+    "an environment variable": "select contact_id, getenv('HOME') as home from core.contacts",
+    "who asks": "select contact_id from core.contacts where city = current_user",
+    "sleep": "select contact_id, sleep_ms(1000) from core.contacts",
+    "SQL in JSON": "select json_execute_serialized_sql(city) as contact_id from core.contacts",
     "a parameter there is not": "select contact_id from core.contacts where address = $secret",
 }
 

@@ -1,0 +1,88 @@
+"""What a segment must not call: whatever answers differently for the same tables and the same `$as_of`.
+
+A segment is a function of its inputs and `$as_of`; otherwise neither a case nor `--as-of` means
+anything. The same rule keeps out what looks at the session and its settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import duckdb
+from sqlglot import exp
+
+from pipelines.errors import Problem
+
+# Macros over functions that are not stable, or about the session: DuckDB knows no stability of these.
+NAMED = frozenset({
+    "ago", "getenv", "version", "current_user", "current_role", "session_user", "user",
+    "current_catalog", "json_execute_serialized_sql",
+})  # fmt: skip
+FAMILIES = ("duckdb_", "pg_", "pragma_", "inet_", "has_", "enable_", "disable_")
+# Words without brackets, which DuckDB reads as columns until it knows better.
+WORDS = (
+    exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Localtimestamp, exp.Localtime,
+    exp.CurrentUser, exp.SessionUser, exp.CurrentRole, exp.CurrentCatalog, exp.CurrentSchema,
+)  # fmt: skip
+
+
+def volatile(select: exp.Query, sql: str) -> list[Problem]:
+    """A problem for every call in a query whose answer is not fixed by its inputs and `$as_of`."""
+    names = {name for name in _functions(sql) if _is_volatile(name)}
+    names |= {each.key for each in select.find_all(*WORDS)}
+    problems = [Problem(f"{name}()", _told(name)) for name in sorted(names)]
+    if select.find(exp.TableSample):
+        problems.append(Problem("using sample", "draws anew each time; order by a hash and limit"))
+    return problems
+
+
+def _told(name: str) -> str:
+    is_time = any(word in name for word in ("now", "date", "time", "today", "ago"))
+    return "is not the same each time; use $as_of" if is_time else "is not fixed by the tables read"
+
+
+def _is_volatile(name: str) -> bool:
+    return name in _unstable() or name in NAMED or name.startswith(FAMILIES)
+
+
+@cache
+def _unstable() -> frozenset[str]:
+    """The functions that DuckDB itself says may differ between queries, or within one."""
+    rows = (
+        _parser()
+        .execute(
+            "select distinct function_name from duckdb_functions()"
+            " where stability in ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
+        )
+        .fetchall()
+    )
+    return frozenset(str(row[0]) for row in rows)
+
+
+def _functions(sql: str) -> Iterator[str]:
+    """Every function a statement calls, by the name DuckDB knows it under."""
+    row = _parser().execute("select json_serialize_sql(?::varchar)", [sql]).fetchone()
+    yield from _called(json.loads(row[0]) if row else {})
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+def _parser() -> duckdb.DuckDBPyConnection:
+    # A cursor of its own for each caller: connections are not shared between threads.
+    return _memory().cursor()
+
+
+def _called(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("function_name"), str):
+            yield node["function_name"].lower()
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _called(each)
