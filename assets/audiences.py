@@ -3,6 +3,9 @@
 import dagster as dg
 
 from assets.crm import key
+from assets.unreadable import unreadable
+from pipelines.campaigns.campaign import Campaign
+from pipelines.campaigns.campaign import discover as campaigns
 from pipelines.contacts.source import Source
 from pipelines.contacts.source import discover as sources
 from pipelines.delivery.approval import Plan, freeze_audience
@@ -14,12 +17,16 @@ from pipelines.schema import SUPPRESSIONS
 from pipelines.segments.segment import discover
 from pipelines.settings import Settings
 
+OWNER = "team:marketing"
 UPSTREAM = (["core", "contacts"], ["core", "consents"], ["core", "suppressions"])
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The audience depends on every segment there is: a campaign may name any of them."""
+    """The audience depends on every segment there is: a campaign may name any of them.
+
+    A campaign that cannot be read has no partition, so it is an asset that says why.
+    """
     project = Settings.load().project
     segments = [dg.AssetKey(["segments", name]) for name in discover(project)]
     deps = [*(dg.AssetKey(key) for key in UPSTREAM), *segments]
@@ -30,7 +37,12 @@ def defs() -> dg.Definitions:
         for name, export in source.exports.items()
         if export.suppressions is not None
     ]
-    return dg.Definitions(assets=[_audience(deps), _suppressions(lists)])
+    broken = [
+        unreadable(["campaigns", slug], entry, group="campaigns", owner=OWNER)
+        for slug, entry in campaigns(project).items()
+        if not isinstance(entry, Campaign)
+    ]
+    return dg.Definitions(assets=[_audience(deps), _suppressions(lists), *broken])
 
 
 def _audience(deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
@@ -39,7 +51,7 @@ def _audience(deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
         partitions_def=CAMPAIGN,
         deps=deps,
         group_name="campaigns",
-        owners=["team:marketing"],
+        owners=[OWNER],
         kinds={"polars", "deltalake"},
     )
     def audience(

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.unreadable import unreadable
 from pipelines.contacts.ingest import Ingested, ingest, is_unused
 from pipelines.contacts.source import Source, discover
-from pipelines.errors import SourceInvalid
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.settings import Settings
 
+OWNER = "team:data"
 CHECK = "read_equals_accepted_plus_quarantined"
 
 
@@ -21,7 +22,9 @@ def defs() -> dg.Definitions:
     found = discover(Settings.load().project)
     return dg.Definitions(
         assets=[
-            loading(source) if isinstance(source, Source) else failing(name, source)
+            loading(source)
+            if isinstance(source, Source)
+            else unreadable(["raw", name], source, group="crm", owner=OWNER)
             for name, source in found.items()
         ]
     )
@@ -84,15 +87,3 @@ def told(source: Source, each: Ingested) -> dg.MaterializeResult[None]:
             )
         ],
     )
-
-
-def failing(name: str, error: SourceInvalid) -> dg.AssetsDefinition:
-    """A source that cannot be used, where everybody sees it."""
-
-    @dg.asset(
-        key=["raw", name], group_name="unreadable", description=f"Cannot be loaded. {error.what}."
-    )
-    def unreadable() -> None:
-        raise dg.Failure(str(error), allow_retries=False)
-
-    return unreadable

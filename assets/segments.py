@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from pipelines.errors import SegmentInvalid
+from assets.unreadable import unreadable
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.segments.members import Change, write
 from pipelines.segments.run import Members, evaluate
 from pipelines.segments.segment import Segment, discover, load
 from pipelines.settings import Settings
 
+OWNER = "team:analytics"
 SAMPLE = 5
 
 
@@ -18,7 +19,9 @@ def defs() -> dg.Definitions:
     found = discover(Settings.load().project)
     return dg.Definitions(
         assets=[
-            _asset(entry) if isinstance(entry, Segment) else _unreadable(name, entry)
+            _asset(entry)
+            if isinstance(entry, Segment)
+            else unreadable(["segments", name], entry, group="segments", owner=OWNER)
             for name, entry in found.items()
         ]
     )
@@ -74,19 +77,3 @@ def _metadata(found: Members, change: Change) -> dict[str, dg.MetadataValue]:
         "versions read": dg.MetadataValue.json(found.pins),
         "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
     }
-
-
-def _unreadable(name: str, error: SegmentInvalid) -> dg.AssetsDefinition:
-    told = str(error)
-
-    @dg.asset(
-        key=["segments", name],
-        group_name="segments",
-        kinds={"sql"},
-        owners=["team:analytics"],
-        description=f"One row per contact, once the file can be read:\n\n```\n{told}\n```",
-    )
-    def unreadable() -> None:
-        raise dg.Failure(told, allow_retries=False)
-
-    return unreadable

@@ -25,7 +25,7 @@ from pipelines.demo.run import Graph, approve_once, segments_of
 from pipelines.services import loopback_services, running
 from pipelines.settings import CHECKOUT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("web server")]
+pytestmark = pytest.mark.slow
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {

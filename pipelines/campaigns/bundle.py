@@ -44,6 +44,7 @@ class Bundle(BaseModel):
     approved_at: datetime
     expected_recipients: int
     environment: str
+    home_id: str
 
     @property
     def content_hash(self) -> str:
@@ -129,7 +130,7 @@ def _distrusted(key: str, path: Path, what: str) -> SendHeld:
     return SendHeld(
         f"the approval of {key} cannot be used",
         [Problem(path.name, what)],
-        do=f"Approve it again: lettermill campaign approve {key}",
+        do=f"Approve it again: lettermill campaign approve {key} --by NAME",
     )
 
 

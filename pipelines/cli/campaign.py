@@ -13,6 +13,7 @@ from pipelines.campaigns.bundle import changed_since, load_current
 from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
+from pipelines.delivery.due import hold_when_overdue
 from pipelines.errors import CampaignInvalid, SendHeld
 from pipelines.message.previewing import Desk, write_preview
 from pipelines.settings import Settings
@@ -106,6 +107,9 @@ def send(
 ) -> None:
     """Send what is due of an approved campaign; who got it already gets nothing."""
     space = workspace()
+    bundle = approval.approved(slug, space)
+    if not late:
+        hold_when_overdue(bundle, space.clock.now())
     approval.freeze_audience(slug, space)
     columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     consent = sending.Consent(late=late, ledger=accept)

@@ -16,7 +16,8 @@ __all__ = ["Workspace", "console", "emit_json", "moment_of", "out", "workspace"]
 
 # A command to copy must not be broken at the width of the terminal.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False)
+# Into a pipe or a file nothing is cut to the width of a terminal that is not there.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def workspace() -> Workspace:

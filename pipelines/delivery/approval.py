@@ -80,13 +80,14 @@ def check(slug: str, project: Path) -> list[Problem]:
 
 def draft(slug: str, workspace: Workspace) -> Plan:
     """The audience of a campaign as its files stand now; writes nothing."""
-    campaign = load(workspace.project, slug)
+    campaign = load(workspace.project, slug_of(slug))
     return _plan(campaign, slug, _sql(campaign, workspace.project), workspace)
 
 
 def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
     """Freeze a campaign as it stands: message, segment SQL and settings. Raises CampaignInvalid."""
     slug = slug_of(key)
+    load(workspace.project, slug)  # there is no such campaign: says which there are
     problems = check(slug, workspace.project)
     if problems:
         count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
@@ -106,6 +107,7 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
         approved_at=workspace.clock.now(),
         expected_recipients=_plan(campaign, key, segments, workspace).to_mail,
         environment=workspace.settings.environment.value,
+        home_id=workspace.home.identity().home_id,
     )
     save(bundle, workspace.home.approvals)
     return bundle
@@ -114,9 +116,14 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
 def approved(key: str, workspace: Workspace) -> Bundle:
     """The bundle a send reads. Raises SendHeld when nobody approved this campaign in this home."""
     bundle = load_current(key, workspace.home.approvals)
+    do = f"Look at it, then run: lettermill campaign approve {slug_of(key)} --by NAME"
     if bundle is None:
-        do = f"Look at it, then run: lettermill campaign approve {slug_of(key)} --by NAME"
         raise SendHeld(f"{key} is not approved in this home; nobody is mailed", do=do)
+    if bundle.home_id != workspace.home.identity().home_id:
+        raise SendHeld(f"{key} was approved in another home; nobody is mailed", do=do)
+    if bundle.environment != workspace.settings.environment.value:
+        where = f"{key} was approved for environment '{bundle.environment}'; nobody is mailed"
+        raise SendHeld(where, do=do)
     return bundle
 
 
@@ -145,7 +152,7 @@ def expected(bundle: Bundle, to_mail: int) -> None:
     if low <= to_mail <= high:
         return
     told = f"{bundle.expected_recipients:,} recipients were approved, now there are {to_mail:,}"
-    do = f"If that is right, approve it again: lettermill campaign approve {bundle.campaign.slug}"
+    do = f"If that is right, approve it again: lettermill campaign approve {bundle.key} --by NAME"
     raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines.campaigns.bundle import Bundle, approved_keys, load_current
+from pipelines.campaigns.bundle import Bundle, approved_keys
+from pipelines.delivery.approval import approved
 from pipelines.delivery.lock import is_held
 from pipelines.delivery.send_times import first_due, last_due
 from pipelines.errors import Problem, SendHeld
@@ -30,9 +31,10 @@ def due(workspace: Workspace) -> list[Due]:
     now = workspace.clock.now()
     found = []
     for key in approved_keys(workspace.home.approvals):
-        bundle = load_current(key, workspace.home.approvals)
-        if bundle is not None:
-            found.append(_due(bundle, workspace, now))
+        try:
+            found.append(_due(approved(key, workspace), workspace, now))
+        except SendHeld as held:  # one that cannot be trusted holds no other up
+            found.append(Due(key, start=False, why=held.what))
     return found
 
 

@@ -52,6 +52,7 @@ def bundle(workshop, clock) -> Bundle:
         approved_at=clock.now(),
         expected_recipients=1532,
         environment="development",
+        home_id="a-home",
     )
 
 

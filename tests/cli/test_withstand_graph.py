@@ -29,6 +29,7 @@ def test_what_cannot_be_read_is_an_asset_that_fails_with_its_message_and_all_els
     for name, message in {
         "segments/spoilt": "lettermill segment check spoilt",
         "raw/spoilt": "lettermill source check spoilt",
+        "campaigns/spoilt": "lettermill campaign check spoilt",
     }.items():
         with pytest.raises(dg.Failure, match=message):
             dg.materialize([graph.resolve_assets_def(dg.AssetKey(name.split("/")))])

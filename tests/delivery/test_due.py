@@ -26,9 +26,10 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def bundle(shop: Demo) -> Bundle:
-    """An approval that any test may reschedule."""
-    return approval.approved(shop.campaign, shop.workspace)
+def bundle(shop: Demo, home: Home) -> Bundle:
+    """An approval of this home that any test may reschedule."""
+    approved = approval.approved(shop.campaign, shop.workspace)
+    return approved.model_copy(update={"home_id": home.identity().home_id})
 
 
 def timed(
@@ -90,6 +91,28 @@ def test_every_approved_campaign_is_told_in_order_of_its_key(home: Home, bundle:
         save(timed(bundle, NINE, "Europe/Paris", key), home.approvals)
 
     assert [each.key for each in due(at(home, PARIS))] == ["autumn", "spring", "winter"]
+
+
+def test_an_approval_of_another_home_is_never_due_and_holds_no_other_up(home: Home, bundle: Bundle):
+    foreign = timed(bundle, NINE, "Europe/Paris", "autumn")
+    save(foreign.model_copy(update={"home_id": "another"}), home.approvals)
+    save(timed(bundle, NINE, "Europe/Paris"), home.approvals)
+
+    assert due(at(home, PARIS)) == [
+        Due("autumn", start=False, why="autumn was approved in another home; nobody is mailed"),
+        Due("spring", start=True, why="due"),
+    ]
+
+
+def test_an_approval_that_was_edited_is_never_due_and_holds_no_other_up(home: Home, bundle: Bundle):
+    path = save(timed(bundle, NINE, "Europe/Paris", "autumn"), home.approvals)
+    path.write_text(path.read_text().replace("Winter", "Summer").replace("winter", "summer"))
+    save(timed(bundle, NINE, "Europe/Paris"), home.approvals)
+
+    assert [(each.key, each.start) for each in due(at(home, PARIS))] == [
+        ("autumn", False),
+        ("spring", True),
+    ]
 
 
 def test_a_home_where_nothing_is_approved_has_nothing_due(home: Home):

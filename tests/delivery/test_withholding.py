@@ -11,28 +11,16 @@ import polars as pl
 import pytest
 
 from pipelines.contacts.address import address_hash
-from pipelines.contacts.core import load_all
-from pipelines.delivery import approval, sink
+from pipelines.delivery import sink
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.sink import STATE_FILE
-from pipelines.demo.prepare import Demo, prepare
+from pipelines.demo.prepare import Demo
 from pipelines.errors import RelayUnavailable
 from pipelines.lake import Lake
 from pipelines.schema import CONSENTS, CONTACTS
 
 LATE = Consent(late=True)
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Demo:
-    """A small shop with an approved campaign and a frozen audience, not yet sent."""
-    ready = prepare("shop", contacts=400, home=tmp_path / "home")
-    space = ready.workspace
-    load_all(space.project, space.home, space.lake, space.clock, ["shop"])
-    approval.approve(ready.campaign, by="test", workspace=space)
-    approval.freeze_audience(ready.campaign, space)
-    return ready
 
 
 def mailed(demo: Demo) -> pl.DataFrame:

@@ -198,6 +198,7 @@ def approved(home: Home, project: Path, clock: FrozenClock) -> Bundle:
         approved_at=clock.now(),
         expected_recipients=700,
         environment="development",
+        home_id=home.identity().home_id,
     )
     bundles.save(bundle, home.approvals)
     return bundle

@@ -64,6 +64,7 @@ def spring(project: Path) -> bundle.Bundle:
         approved_at=NOON,
         expected_recipients=2,
         environment="development",
+        home_id="a-home",
     )
 
 
