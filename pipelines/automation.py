@@ -11,6 +11,7 @@ import dagster as dg
 from pipelines.campaigns.campaign import Campaign, discover
 from pipelines.delivery.due import due
 from pipelines.partitions import CAMPAIGN
+from pipelines.reporting.report_mail import unreported
 from pipelines.settings import Home, Settings
 from pipelines.workspace import open_workspace
 
@@ -23,8 +24,14 @@ load = dg.define_asset_job(
 )
 segments = dg.define_asset_job(
     "segments",
-    selection=dg.AssetSelection.groups("segments"),
-    description="Evaluate every segment.",
+    selection=dg.AssetSelection.groups("engagement", "segments"),
+    description="Roll up what recipients did, then evaluate every segment.",
+)
+reports = dg.define_asset_job(
+    "reports",
+    selection=dg.AssetSelection.groups("reports"),
+    partitions_def=CAMPAIGN,
+    description="Write a campaign's report, and mail it when an edition is due.",
 )
 nightly_load = dg.ScheduleDefinition(
     name="nightly_load",
@@ -40,6 +47,21 @@ morning_segments = dg.ScheduleDefinition(
     execution_timezone="UTC",
     description="Every segment once a day; a campaign evaluates its own again when it is due.",
 )
+
+
+@dg.schedule(
+    job=reports,
+    cron_schedule="0 6 * * *",
+    execution_timezone="UTC",
+    description="The reports of campaigns whose last numbers are not in, before their owners are at work.",
+)
+def morning_reports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One run for each campaign that was sent and whose final report nobody got yet."""
+    if not Home(Settings.load().home).exists:
+        return dg.SkipReason("there is no home yet; run: lettermill init")
+    known = set(context.instance.get_dynamic_partitions(str(CAMPAIGN.name)))
+    wanted = [key for key in unreported(open_workspace().lake) if key in known]
+    return [dg.RunRequest(partition_key=key) for key in wanted] or dg.SkipReason("none")
 
 
 @dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -95,6 +117,6 @@ def campaign_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     )
 
 
-JOBS = [load, segments]
-SCHEDULES = [nightly_load, morning_segments]
+JOBS = [load, segments, reports]
+SCHEDULES = [nightly_load, morning_segments, morning_reports]
 SENSORS = [campaign_folder_added, campaign_due]

@@ -7,7 +7,6 @@ highest offset it holds. Wires pure functions of pipelines/engagement; holds no 
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import sys
@@ -25,13 +24,13 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from pipelines.engagement import events
-from pipelines.errors import LettermillError, Problem, StreamInvalid
+from pipelines.errors import Problem, StreamInvalid
 from pipelines.lake import Lake
 from pipelines.schema import ENGAGEMENT_EVENTS
-from pipelines.settings import Home, Settings
-from streaming import log
+from pipelines.settings import Home
+from streaming import log, process
 from streaming.dedup import Seen
-from streaming.process import Stopping, watch_parent
+from streaming.process import Stopping
 
 WRITERS = ("edge", "mailbox")
 # One shard: the highest offset of a commit then bounds everything below it.
@@ -224,22 +223,12 @@ def only_one(home: Home) -> Iterator[None]:
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(prog="python -m streaming.flow", description=__doc__)
-    arguments.add_argument("--with-parent", action="store_true", help="end with the parent process")
-    arguments.add_argument("--until-caught-up", action="store_true", help="end at the log's end")
-    chosen = arguments.parse_args()
-    stopping = Stopping()
-    stopping.on_signals()
-    if chosen.with_parent:
-        watch_parent(stopping.ask)
-    try:
-        home = Home(Settings.load().home)
-        home.identity()
-        run(home, stopping=stopping, until_caught_up=chosen.until_caught_up)
-    except LettermillError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    def serve(home: Home, stopping: Stopping, until: bool) -> None:
+        run(home, stopping=stopping, until_caught_up=until)
+
+    return process.main(
+        "streaming.flow", __doc__, ("--until-caught-up", "end at the log's end"), serve
+    )
 
 
 if __name__ == "__main__":

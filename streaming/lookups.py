@@ -15,6 +15,7 @@ import polars as pl
 
 from pipelines.campaigns import bundle
 from pipelines.campaigns.bundle import Bundle
+from pipelines.clock import Clock, SystemClock
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.errors import SendHeld
 from pipelines.lake import Lake
@@ -23,6 +24,7 @@ from pipelines.schema import AUDIENCE
 from pipelines.settings import Home
 
 KEPT = 8
+GLANCE_SECONDS = 1.0
 WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 
 
@@ -31,21 +33,42 @@ class Lookups:
     """Approved bundles and audiences of a home, the latest few kept in memory."""
 
     home: Home
-    _bundles: dict[str, tuple[int, Bundle | None]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
+    _bundles: dict[str, tuple[tuple[int, int], Bundle | None]] = field(default_factory=dict)
+    _glance: tuple[float, int] = (float("-inf"), -1)
     _hashes: dict[tuple[str, int], dict[int, str]] = field(default_factory=dict)
 
     def bundle(self, campaign: str) -> Bundle | None:
-        """The current approval of a campaign, read again when it was approved again."""
-        stamp = _modified(self.home.approvals / campaign / bundle.CURRENT)
+        """What was approved for those who got the campaign; before anybody did, the current approval.
+
+        Links of mail that is out keep leading where they led, whatever is approved later.
+        """
+        approved = _modified(self.home.approvals / campaign / bundle.CURRENT)
+        stamp = (approved, self._audience_version())
         kept = self._bundles.get(campaign)
         if kept is None or kept[0] != stamp:
-            try:
-                found = bundle.load_current(campaign, self.home.approvals) if stamp else None
-            except SendHeld:
-                found = None
+            found = self._approved(campaign) if approved else None
             self._bundles[campaign] = kept = (stamp, found)
             _forget(self._bundles)
         return kept[1]
+
+    def _approved(self, campaign: str) -> Bundle | None:
+        planned = Lake(self.home.lake).read(AUDIENCE.name).filter(pl.col("campaign") == campaign)
+        hashes = pl.DataFrame(planned.select("bundle").drop_nulls().unique().collect())["bundle"]
+        try:
+            sent = bundle.load(campaign, self.home.approvals, hashes[0]) if len(hashes) else None
+            return sent or bundle.load_current(campaign, self.home.approvals)
+        except SendHeld:
+            return None
+
+    def _audience_version(self) -> int:
+        """The newest version of campaigns.audience, asked for once a second at most."""
+        at, version = self._glance
+        if self.clock.monotonic() - at >= GLANCE_SECONDS:
+            found = Lake(self.home.lake).version(AUDIENCE.name)
+            version = -1 if found is None else found
+            self._glance = (self.clock.monotonic(), version)
+        return version
 
     def link(self, campaign: str, number: int) -> str | None:
         """Where a link of an approved message leads."""

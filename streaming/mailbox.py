@@ -7,7 +7,6 @@ a suppression is idempotent and the event's id comes from the report.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +16,11 @@ from pipelines.campaigns.bundle import approved_keys
 from pipelines.delivery.people import PeopleStore, Reason, Scope
 from pipelines.engagement import bounces
 from pipelines.engagement.events import Hit, Kind
-from pipelines.errors import LettermillError
-from pipelines.settings import Home, Settings
+from pipelines.settings import Home
+from streaming import process
 from streaming.log import LogWriter
 from streaming.lookups import Lookups
-from streaming.process import Stopping, watch_parent
+from streaming.process import Stopping
 
 PARTITION = "mailbox"
 BATCH = 200
@@ -91,22 +90,12 @@ def run(home: Home, *, stopping: Stopping, until_empty: bool = False) -> None:
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(prog="python -m streaming.mailbox", description=__doc__)
-    arguments.add_argument("--with-parent", action="store_true", help="end with the parent process")
-    arguments.add_argument("--until-empty", action="store_true", help="end when nothing is new")
-    chosen = arguments.parse_args()
-    stopping = Stopping()
-    stopping.on_signals()
-    if chosen.with_parent:
-        watch_parent(stopping.ask)
-    try:
-        home = Home(Settings.load().home)
-        home.identity()
-        run(home, stopping=stopping, until_empty=chosen.until_empty)
-    except LettermillError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    def serve(home: Home, stopping: Stopping, until: bool) -> None:
+        run(home, stopping=stopping, until_empty=until)
+
+    return process.main(
+        "streaming.mailbox", __doc__, ("--until-empty", "end when nothing is new"), serve
+    )
 
 
 if __name__ == "__main__":

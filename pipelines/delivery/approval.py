@@ -209,7 +209,7 @@ def _candidates(
         for name, segment in segments.items()
     }
     included = [frames[name] for name in campaign.audience.include]
-    joined = pl.concat(included, how="diagonal").unique(
+    joined = pl.concat(included, how="diagonal_relaxed").unique(
         "contact_id", keep="first", maintain_order=True
     )
     for name in campaign.audience.exclude:

@@ -25,6 +25,7 @@ from pipelines.delivery.relay import Relay, connect
 from pipelines.delivery.sending import home_at, relay_of
 from pipelines.delivery.states import State
 from pipelines.errors import RelayUnavailable
+from pipelines.lake import Lake
 from pipelines.message.headers import encode_text, envelope_address, mailbox, one_line
 from pipelines.message.mime import Inline, compose
 from pipelines.reporting import charts
@@ -32,7 +33,7 @@ from pipelines.reporting.campaign_report import UNCLAIMED, CampaignReport
 from pipelines.reporting.contents import Content, Table, content
 from pipelines.reporting.pages import templates
 from pipelines.reporting.wording import people, percent
-from pipelines.schema import REPORT_MAILS
+from pipelines.schema import LEDGER_HEADS, REPORT_MAILS
 from pipelines.workspace import Workspace
 
 TEMPLATE = "campaign_mail.html.j2"
@@ -63,6 +64,14 @@ def edition(report: CampaignReport) -> Edition | None:
     if not report.all.sent or any(report.states.get(state) for state in UNFINISHED):
         return None
     return Edition.FIRST if report.is_window_open else Edition.FINAL
+
+
+def unreported(lake: Lake) -> list[str]:
+    """Campaigns a send of which was started and whose final report was not mailed, by key."""
+    final = lake.read(REPORT_MAILS.name).filter(pl.col("edition") == Edition.FINAL)
+    begun = lake.read(LEDGER_HEADS.name).select("campaign").unique()
+    left = begun.join(final, on="campaign", how="anti").sort("campaign").collect()
+    return list(pl.DataFrame(left)["campaign"])
 
 
 def mail_report(report: CampaignReport, workspace: Workspace) -> Mailed:

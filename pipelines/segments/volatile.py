@@ -50,12 +50,15 @@ def _is_volatile(name: str) -> bool:
 
 @cache
 def _unstable() -> frozenset[str]:
-    """The functions that DuckDB itself says may differ between queries, or within one."""
+    """The functions that DuckDB itself says may differ between queries, or within one.
+
+    Every form of them: subtracting times with a zone differs with the session's zone, which is UTC.
+    """
     rows = (
         _parser()
         .execute(
-            "select distinct function_name from duckdb_functions()"
-            " where stability in ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
+            "select function_name from duckdb_functions() where stability is not null"
+            " group by function_name having bool_and(stability <> 'CONSISTENT')"
         )
         .fetchall()
     )
@@ -81,7 +84,9 @@ def _parser() -> duckdb.DuckDBPyConnection:
 def _called(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(node.get("function_name"), str):
-            yield node["function_name"].lower()
+            name = node["function_name"].lower()
+            # The age of one time alone is counted from today.
+            yield "ago" if name == "age" and len(node.get("arguments", [])) == 1 else name
         node = list(node.values())
     if isinstance(node, list):
         for each in node:

@@ -65,6 +65,7 @@ HOSTILE = {
     "today": "select contact_id from core.contacts where birth_on = today()",
     "the date without brackets": "select contact_id from core.contacts where birth_on = CURRENT_DATE",
     "time ago": "select contact_id from core.contacts where created_at < ago(interval 1 day)",
+    "an age from today": "select contact_id from core.contacts where age(created_at) > interval 1 day",
     "chance": "select contact_id from core.contacts order by random() limit 10",
     "a sample": "select contact_id from core.contacts using sample 10",
     "an identifier that is new each time": "select contact_id, uuid() as code from core.contacts",
@@ -83,3 +84,17 @@ def test_a_hostile_statement_is_refused_before_it_runs(sql: str):
         parse("hostile", HEADER + sql, Path("sql/segments/hostile.sql"))
 
     assert refused.value.problems
+
+
+def test_reckoning_with_times_that_stand_in_the_tables_is_no_offence():
+    sql = """
+        select contact_id, date_trunc('month', max(ordered_at)) as month, dayname(max(ordered_at)) as day
+        from core.orders
+        where ordered_at > $as_of - interval 30 days
+            and date_diff('day', ordered_at, $as_of) < 20
+            and age($as_of, ordered_at) < interval 1 year
+            and extract(year from ordered_at) = 2026 and strftime(ordered_at, '%Y') = '2026'
+        group by contact_id
+    """
+
+    assert parse("sound", HEADER + sql, Path("sql/segments/sound.sql")).uses_as_of

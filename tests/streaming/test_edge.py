@@ -8,13 +8,17 @@ import sys
 import urllib.request
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from pipelines.campaigns import bundle
 from pipelines.clock import FrozenClock, SystemClock
+from pipelines.lake import Lake
 from pipelines.message.tokens import Purpose, Token, sign
+from pipelines.schema import AUDIENCE
 from pipelines.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
@@ -214,6 +218,21 @@ def test_who_withdrew_tracking_is_answered_and_not_recorded(
 
     assert (pixel.status_code, click.status_code) == (200, 302)
     assert campaigning.logged() == []
+
+
+def test_a_click_in_mail_that_is_out_leads_where_it_led_whatever_is_approved_later(
+    browser: TestClient, campaigning: Campaigning, lake: Lake
+) -> None:
+    sent = bundle.load_current("spring", campaigning.home.approvals)
+    assert sent is not None
+    planned = lake.read("campaigns.audience").with_columns(bundle=pl.lit(sent.content_hash))
+    lake.replace(AUDIENCE, pl.DataFrame(planned.collect()))
+    later = sent.model_copy(update={"message": {"links": ["https://shop.example/summer"]}})
+    bundle.save(later, campaigning.home.approvals)
+
+    answer = browser.get(campaigning.url(Purpose.CLICK) + "/0")
+
+    assert answer.headers["location"] == SHOP
 
 
 def test_a_link_that_is_no_web_address_is_not_followed(
