@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.crm import key
+from assets.shown import sample
 from assets.unreadable import unreadable
 from pipelines.campaigns.campaign import Campaign
 from pipelines.campaigns.campaign import discover as campaigns
@@ -69,12 +70,12 @@ def _metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
     rows = "\n".join(
         f"| {name.replace('_', ' ')} | {count:,} |" for name, count in plan.counts.items()
     )
-    sample = plan.frame.filter(decision="mail")["contact_id"].head(5).to_list()
+    shown = plan.frame.select("contact_id", "decision", "reason", "variant", "send_at")
     return {
         "dagster/row_count": dg.MetadataValue.int(plan.frame.height),
         "to mail": dg.MetadataValue.int(plan.to_mail),
         "decisions": dg.MetadataValue.md(f"| decision | people |\n|---|---|\n{rows}"),
-        "sample of contact ids": dg.MetadataValue.text(", ".join(map(str, sample))),
+        "sample": sample(shown),
         "versions read": dg.MetadataValue.json(plan.pins),
         "kept as it was": dg.MetadataValue.bool(plan.was_kept),
     }
@@ -99,6 +100,7 @@ def _suppressions(lists: list[dg.AssetKey]) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": decisions.height,
                 "new from exports": imported,
+                "sample": sample(decisions.drop("address_hash")),
                 "by reason": dg.MetadataValue.json(reasons),
             }
         )

@@ -8,16 +8,15 @@ import dagster as dg
 import polars as pl
 
 from assets.crm import key
-from pipelines.contacts.address import mask
+from assets.shown import sample
 from pipelines.contacts.core import TABLES, build, write
-from pipelines.contacts.gate import NAMES
+from pipelines.contacts.gate import EXPECTED, WARNINGS
 from pipelines.contacts.source import Source, discover
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.schema import CONTACTS, Table
 from pipelines.settings import Settings
 
 OWNER = "data@lettermill.example"
-SAMPLE = 3
 
 
 @dg.definitions
@@ -33,7 +32,15 @@ def core(sources: list[Source]) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="core",
         specs=[spec(table, raw) for table in TABLES],
-        check_specs=[dg.AssetCheckSpec(name, asset=["core", "contacts"]) for name in NAMES],
+        check_specs=[
+            dg.AssetCheckSpec(
+                name,
+                asset=["core", "contacts"],
+                description=told,
+                blocking=name not in WARNINGS,
+            )
+            for name, told in EXPECTED.items()
+        ],
     )
     def core_tables(
         lake: LakeResource, workspace: WorkspaceResource
@@ -80,8 +87,5 @@ def told(table: Table, rows: pl.DataFrame, is_changed: bool) -> dg.MaterializeRe
         "dagster/row_count": rows.height,
         "changed": is_changed,
     }
-    if table is CONTACTS:
-        sample = rows.head(SAMPLE).select("contact_id", "address", "locale", "country").to_dicts()
-        shown = [{**row, "address": mask(row["address"])} for row in sample]
-        metadata["sample"] = dg.MetadataValue.json(shown)
+    metadata["sample"] = sample(rows, personal=table.personal)
     return dg.MaterializeResult(asset_key=table.name.split("."), metadata=metadata)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
+from assets.shown import ROWS, sample
 from assets.unreadable import unreadable
 from pipelines.contacts.ingest import Ingested, ingest, is_unused
 from pipelines.contacts.source import Source, discover
+from pipelines.lake import Lake
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.settings import Settings
 
 OWNER = "team:data"
+ADDS_UP = "Every row of the export is accepted or in quarantine with its reasons; none is lost."
 CHECK = "read_equals_accepted_plus_quarantined"
 
 
@@ -37,7 +41,8 @@ def loading(source: Source) -> dg.AssetsDefinition:
         name=f"load_{source.name}",
         specs=[spec(source, export) for export in source.exports],
         check_specs=[
-            dg.AssetCheckSpec(CHECK, asset=key(source, export)) for export in source.exports
+            dg.AssetCheckSpec(CHECK, asset=key(source, export), description=ADDS_UP)
+            for export in source.exports
         ],
     )
     def load(
@@ -49,7 +54,7 @@ def loading(source: Source) -> dg.AssetsDefinition:
         else:
             loaded = ingest(source, lake=opened, exports_folder=folder, clock=workspace.clock())
         for each in loaded:
-            yield told(source, each)
+            yield told(source, each, opened)
 
     return load
 
@@ -68,7 +73,10 @@ def spec(source: Source, export: str) -> dg.AssetSpec:
     )
 
 
-def told(source: Source, each: Ingested) -> dg.MaterializeResult[None]:
+def told(source: Source, each: Ingested, lake: Lake) -> dg.MaterializeResult[None]:
+    table = source.table(each.export)
+    is_there = lake.version(table) is not None
+    rows = pl.DataFrame(lake.read(table).head(ROWS).collect() if is_there else {})
     counts = {"read": each.read, "accepted": each.accepted, "quarantined": each.quarantined}
     return dg.MaterializeResult(
         asset_key=key(source, each.export),
@@ -76,6 +84,7 @@ def told(source: Source, each: Ingested) -> dg.MaterializeResult[None]:
             "dagster/row_count": each.read,
             **counts,
             "new_file": each.is_new,
+            "sample": sample(rows, personal=True),
             "reasons": dg.MetadataValue.json(dict(each.reasons)),
         },
         check_results=[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.shown import sample
 from pipelines.engagement import rollup
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.schema import ENGAGEMENT, ENGAGEMENT_EVENTS
@@ -61,6 +62,6 @@ def engagement(lake: LakeResource, workspace: WorkspaceResource) -> dg.Materiali
             "dagster/row_count": rows.height,
             "version": version,
             "read_versions": pins,
-            "sample": dg.MetadataValue.md(str(rows.head(5))),
+            "sample": sample(rows),
         }
     )

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.shown import sample
 from pipelines.partitions import CAMPAIGN
 from pipelines.reporting.campaign_report import build
 from pipelines.reporting.pages import report_page
@@ -46,6 +47,7 @@ def campaign_report(
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows.height,
+            "sample": sample(rows.drop("campaign")),
             "headline": headline(report),
             "page": dg.MetadataValue.path(str(page)),
             "versions read": dg.MetadataValue.json(dict(report.versions)),

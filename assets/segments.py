@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.shown import sample
 from assets.unreadable import unreadable
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.segments.members import Change, write
@@ -10,7 +11,6 @@ from pipelines.segments.segment import Segment, discover, load
 from pipelines.settings import Settings
 
 OWNER = "team:analytics"
-SAMPLE = 5
 
 
 @dg.definitions
@@ -66,14 +66,13 @@ def _asset(segment: Segment) -> dg.AssetsDefinition:
 
 
 def _metadata(found: Members, change: Change) -> dict[str, dg.MetadataValue]:
-    """Counts, the versions read, and a sample of ids: no address leaves the lake."""
-    sample = ", ".join(str(each) for each in found.frame["contact_id"].head(SAMPLE))
+    """Counts, the versions read, and a masked sample: no address leaves the lake."""
     return {
         "dagster/row_count": dg.MetadataValue.int(change.size),
         "share of contacts": dg.MetadataValue.float(round(change.share, 4)),
         "joined": dg.MetadataValue.int(change.joined),
         "left": dg.MetadataValue.int(change.left),
-        "sample of contact ids": dg.MetadataValue.text(sample),
+        "sample": sample(found.frame, personal=True),
         "versions read": dg.MetadataValue.json(found.pins),
         "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
     }

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from pipelines.delivery.overview import unaccounted
+from assets.shown import sample
+from pipelines.delivery.overview import sends_of, unaccounted
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.partitions import CAMPAIGN
 from pipelines.resources import WorkspaceResource
@@ -49,6 +50,7 @@ def sends(
             "unclaimed": result.unclaimed,
             "seconds": round(result.seconds, 2),
             **counts,
+            "sample": sample(sends_of(key, space)),
         },
         check_results=[
             dg.AssetCheckResult(

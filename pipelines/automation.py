@@ -64,7 +64,11 @@ def morning_reports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
     return [dg.RunRequest(partition_key=key) for key in wanted] or dg.SkipReason("none")
 
 
-@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    description="Registers a partition for every campaign folder, and names those nobody can read.",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
 def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Register a partition for every campaign folder there is; a folder taken away keeps its past.
 
@@ -87,6 +91,7 @@ def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResul
 
 
 @dg.sensor(
+    description="Starts the chain of every approved campaign whose time has come, and says why others wait.",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     target=dg.AssetSelection.groups("campaigns"),

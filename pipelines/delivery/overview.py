@@ -67,5 +67,10 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
     return lines
 
 
+def sends_of(key: str, workspace: Workspace) -> pl.DataFrame:
+    """The rows of campaigns.sends of one campaign, as last exported."""
+    return _rows(key, SENDS.name, workspace)
+
+
 def _rows(key: str, table: str, workspace: Workspace) -> pl.DataFrame:
     return pl.DataFrame(workspace.lake.read(table).filter(pl.col("campaign") == key).collect())
