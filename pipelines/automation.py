@@ -30,7 +30,6 @@ segments = dg.define_asset_job(
 reports = dg.define_asset_job(
     "reports",
     selection=dg.AssetSelection.groups("reports"),
-    partitions_def=CAMPAIGN,
     description="Write a campaign's report, and mail it when an edition is due.",
 )
 nightly_load = dg.ScheduleDefinition(
