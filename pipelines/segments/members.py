@@ -10,6 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
+from pipelines.errors import Problem, SegmentFailed
 from pipelines.lake import Lake
 from pipelines.schema import SEGMENT_HISTORY, UTC_TIME, Table
 from pipelines.segments.run import Members
@@ -49,12 +50,30 @@ def compare(segment: Segment, members: Members, lake: Lake) -> Change:
 
 
 def write(segment: Segment, members: Members, lake: Lake) -> Change:
-    """Put these members in place of the last run's and close or open their stays."""
+    """Put these members in place of the last run's and close or open their stays.
+
+    Raises SegmentFailed when they are of an earlier time than the last run's: no stay may end before
+    it began. History goes first: a run that dies between the two does it again from the open stays.
+    """
+    _not_earlier(segment, members, lake)
     change = compare(segment, members, lake)
     lake.replace(SEGMENT_HISTORY, _stays(segment, members, lake), segment=segment.name)
     frame = members.frame.with_columns(as_of=pl.lit(members.as_of).cast(UTC_TIME))
     lake.replace(members_table(segment, members.frame), frame)
     return change
+
+
+def _not_earlier(segment: Segment, members: Members, lake: Lake) -> None:
+    name = f"segments.{segment.name}"
+    if lake.version(name) is None:
+        return
+    last = pl.DataFrame(lake.read(name).select(pl.col("as_of").max()).collect()).item()
+    if last is not None and members.as_of < last:
+        told = f"the last run is of {last:%Y-%m-%d %H:%M} UTC, this one of {members.as_of:%Y-%m-%d %H:%M}"
+        do = f"Nothing was written. To look back: lettermill segment preview {segment.name} --as-of TIME"
+        raise SegmentFailed(
+            f"{segment.path} would be set back in time", [Problem("as_of", told)], do=do
+        )
 
 
 def _last(segment: Segment, lake: Lake) -> pl.DataFrame:
