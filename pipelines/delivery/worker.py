@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing import parent_process
@@ -20,9 +19,9 @@ from typing import Any
 
 from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
-from pipelines.contacts.address import address_hash
-from pipelines.delivery.ledger import Ledger
-from pipelines.delivery.letters import CONTACT_FIELDS, Letter, Letters, Row
+from pipelines.delivery.claims import Shard, claim
+from pipelines.delivery.ledger import BATCH, Ledger
+from pipelines.delivery.letters import Letter, Letters, Row
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
@@ -36,13 +35,12 @@ from pipelines.delivery.relay import (
     unavailable,
 )
 from pipelines.delivery.replies import ReplyClass, classify, is_hard
-from pipelines.delivery.states import Candidate, Settlement, State
+from pipelines.delivery.states import Settlement, State
 from pipelines.delivery.withholding import Withholding
 from pipelines.errors import HomeInvalid, Refused, RelayUnavailable
 from pipelines.lake import Lake
 from pipelines.settings import Home, Settings
 
-BATCH = 256
 TRIES = 3
 RETRY_AFTER = timedelta(minutes=5)
 ORPHAN_SECONDS = 5.0
@@ -138,52 +136,14 @@ class Worker:
         threading.Thread(target=watch, daemon=True).start()
 
     async def _claim(self, claimed: asyncio.Queue[Row | None], lines: int) -> None:
-        for batch in self._batches():
-            if self.stopping.is_set():
-                break
-            candidates = [
-                Candidate(r["contact_id"], r["address_hash"], r["recipient"]) for r in batch
-            ]
-            taken = self.ledger.claim(
-                candidates,
-                marks=self.marks,
-                epoch=self.task.epoch,
-                worker=self.task.shard,
-                at=self.clock.now(),
-            )
-            mine = {candidate.recipient for candidate in taken}
+        task = self.task
+        shard = Shard(task.key, task.shard, task.workers, task.epoch, task.pins)
+        batches = claim(shard, self.home, ledger=self.ledger, marks=self.marks, clock=self.clock)
+        while not self.stopping.is_set() and (batch := next(batches, None)) is not None:
             for row in batch:
-                if row["recipient"] in mine:
-                    await claimed.put(row)
+                await claimed.put(row)
         for _ in range(lines):
             await claimed.put(None)
-
-    def _batches(self) -> Iterator[list[Row]]:
-        """The shard's due recipients, in order, with their contact's fields as they are now."""
-        lake = Lake(self.home.lake)
-        columns = ", ".join(f"contact.{name}" for name in CONTACT_FIELDS)
-        connection: Any = lake.connect(
-            ("campaigns.audience", "core.contacts"), self.task.pins, threads=1
-        )
-        reader = connection.sql(
-            f"select audience.recipient, contact_id, audience.address_hash, audience.variant,"
-            f" audience.is_tracked, audience.fields, contact.address, contact.address_normalised,"
-            f" contact.attributes, {columns}"
-            " from campaigns.audience as audience left join core.contacts as contact using (contact_id)"
-            " where campaign = ? and decision = 'mail' and recipient % ? = ? and send_at <= ?"
-            " order by recipient",
-            params=[self.task.key, self.task.workers, self.task.shard, self.clock.now()],
-        ).to_arrow_reader(BATCH)
-        key = self.home.key("addresses")
-        for batch in reader:
-            rows = batch.to_pylist()
-            for row in rows:
-                # The address may be another one than when the audience was planned, and then its
-                # hash is what must be unique and not suppressed.
-                row["planned_hash"] = row["address_hash"]
-                if row["address_normalised"] is not None:
-                    row["address_hash"] = address_hash(row["address_normalised"], key)
-            yield rows
 
     async def _line(self, claimed: asyncio.Queue[Row | None]) -> None:
         """One connection's life: message after message, opened anew when it is lost."""
