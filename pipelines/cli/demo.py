@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
+from rich.text import Text
 
 from pipelines.cli.output import console, emit_json, out
 from pipelines.demo.figures import Figures
@@ -23,6 +24,42 @@ TITLES = {
     "orders": "Orders of the fortnight after",
     "report": "Write and mail the report",
 }
+
+
+class Counted(ProgressColumn):
+    """How many of how many, for stages that count."""
+
+    def render(self, task: Task) -> Text:
+        counts = task.total is not None and task.total > 1
+        return Text(f"{task.completed:>7,.0f}/{task.total:,.0f}" if counts else "")
+
+
+class Bars:
+    """A bar for each stage: it pulses until something can be counted, and is full when the next begins."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks = {
+            name: bars.add_task(title, total=1, start=False) for name, title in TITLES.items()
+        }
+        self._now: str | None = None
+
+    def __call__(self, name: str, done: int | None = None, of: int | None = None) -> None:
+        if name != self._now:
+            self.finish()
+            self._now = name
+            self._bars.update(self._tasks[name], total=None)
+            self._bars.start_task(self._tasks[name])
+        if done is not None:
+            self._bars.update(self._tasks[name], completed=done, total=of)
+
+    def finish(self) -> None:
+        if self._now is None:
+            return
+        task = self._bars.tasks[self._tasks[self._now]]
+        total = task.total or 1
+        self._bars.update(task.id, total=total, completed=total)
+        self._bars.stop_task(task.id)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,25 +81,11 @@ def demo(
     with Progress(
         TextColumn("{task.description:<32}"),
         BarColumn(bar_width=30),
-        MofNCompleteColumn(),
+        Counted(),
         TimeElapsedColumn(),
         console=console,
     ) as bars:
-        tasks = {name: bars.add_task(title, total=1, start=False) for name, title in TITLES.items()}
-        current: list[str] = []
-
-        def stage(name: str, done: int | None = None, of: int | None = None) -> None:
-            if name not in current:
-                for earlier in current:
-                    bars.update(tasks[earlier], completed=bars.tasks[tasks[earlier]].total)
-                    bars.stop_task(tasks[earlier])
-                current.append(name)
-                bars.start_task(tasks[name])
-            if done is not None:
-                bars.update(tasks[name], completed=done, total=of)
-
-        figures = run(ready, stage)
-        bars.update(tasks[current[-1]], completed=bars.tasks[tasks[current[-1]]].total)
+        figures = run(ready, Bars(bars))
     if as_json:
         emit_json(figures.as_json())
     else:

@@ -5,6 +5,8 @@ Running it again sends nobody a second copy: the ledger knows them.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from pipelines.services import Processes, ended, loopback_services, running
 from streaming.flow import lag
 
 CATCH_UP_SECONDS = 60.0
+GLANCE_SECONDS = 0.3
 APPROVER = "demo"
 # The demo's campaign was due on a day of the past; a person who types the command means it.
 SEND_CONFIG = {"ops": {"campaigns__sends": {"config": {"accept_late": True}}}}
@@ -37,9 +40,11 @@ QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITIC
 
 
 class Stage(Protocol):
-    """Shows that a stage of the demo is under way, and how far it is."""
+    """Shows that a stage of the demo is under way, and how far it is; the last one is over at `finish`."""
 
     def __call__(self, name: str, done: int | None = None, of: int | None = None) -> None: ...
+
+    def finish(self) -> None: ...
 
 
 @dataclass
@@ -83,6 +88,7 @@ def run(demo: Demo, stage: Stage) -> Figures:
             graph.materialize([["core", "suppressions"], ["core", "engagement"]])
             chain = [["reports", name] for name in ("campaign", "mail")]
             graph.materialize(chain, partition=demo.campaign)
+    stage.finish()
     return figures(demo, sent_before=sent_before, seconds=timed.seconds)
 
 
@@ -93,7 +99,7 @@ def _export_to_send(demo: Demo, graph: Graph, timed: Stopwatch) -> None:
         graph.materialize([["segments", name] for name in segments_of(demo)])
     with timed("approve"):
         approve_once(demo)
-    with timed("send"):
+    with timed("send"), _watching_the_sink(demo, timed.stage):
         chain = [["campaigns", name] for name in ("audience", "preview", "sends")]
         graph.materialize(chain, partition=demo.campaign, config=SEND_CONFIG)
 
@@ -106,6 +112,28 @@ def _later_orders(demo: Demo, graph: Graph) -> None:
         return
     if write_later_orders(folder, space.lake, campaign=demo.campaign, since=since, seed=SEED):
         graph.run_job("load")
+
+
+@contextmanager
+def _watching_the_sink(demo: Demo, stage: Stage) -> Iterator[None]:
+    """Tell how many messages the sink has kept, while Dagster runs the send in this thread."""
+    bundle = load_current(demo.campaign, demo.home.approvals)
+    expected = bundle.expected_recipients if bundle else 0
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(GLANCE_SECONDS):
+            kept = sum(1 for entry in os.scandir(demo.home.sink / "new"))
+            if kept and expected:
+                stage("send", min(kept, expected), expected)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 @dataclass(frozen=True)
