@@ -15,7 +15,10 @@ from pipelines.reporting.report_mail import unreported
 from pipelines.settings import Home, Settings
 from pipelines.workspace import open_workspace
 
-CHAIN = ("audience", "preview", "sends")
+CHAIN = (
+    ("campaigns", "audience"), ("campaigns", "preview"), ("campaigns", "sends"),
+    ("reports", "campaign"), ("reports", "mail"),
+)  # fmt: skip
 
 load = dg.define_asset_job(
     "load",
@@ -51,6 +54,7 @@ morning_segments = dg.ScheduleDefinition(
 @dg.schedule(
     job=reports,
     cron_schedule="0 6 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     execution_timezone="UTC",
     description="The reports of campaigns whose last numbers are not in, before their owners are at work.",
 )
@@ -93,7 +97,7 @@ def campaign_folder_added(context: dg.SensorEvaluationContext) -> dg.SensorResul
     description="Starts the chain of every approved campaign whose time has come, and says why others wait.",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    target=dg.AssetSelection.groups("campaigns"),
+    target=dg.AssetSelection.groups("campaigns", "reports"),
 )
 def campaign_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Start the chain of every approved campaign whose time has come, once in ten minutes at most."""
@@ -109,7 +113,7 @@ def campaign_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         dg.RunRequest(
             run_key=f"{each.key}/{slot}",
             partition_key=each.key,
-            asset_selection=[dg.AssetKey(["campaigns", name]) for name in CHAIN],
+            asset_selection=[dg.AssetKey(list(key)) for key in CHAIN],
             tags={"lettermill/sends": "campaign"},
         )
         for each in found

@@ -26,6 +26,7 @@ from pipelines.campaigns.campaign import (
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience
 from pipelines.delivery.imported import suppress_imported
+from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld
 from pipelines.lake import Pins
@@ -85,7 +86,11 @@ def draft(slug: str, workspace: Workspace) -> Plan:
 
 
 def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
-    """Freeze a campaign as it stands: message, segment SQL and settings. Raises CampaignInvalid."""
+    """Freeze a campaign as it stands: message, segment SQL and settings.
+
+    Raises CampaignInvalid with everything that is wrong, and SendHeld once its send has begun: who is
+    left would then be mailed something else than who was first.
+    """
     slug = slug_of(key)
     load(workspace.project, slug)  # there is no such campaign: says which there are
     problems = check(slug, workspace.project)
@@ -109,6 +114,14 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
         environment=workspace.settings.environment.value,
         home_id=workspace.home.identity().home_id,
     )
+    if bundle.expected_recipients == 0:
+        do = "See why: lettermill campaign audience " + slug
+        raise CampaignInvalid(f"{key} cannot be approved: nobody would get it", do=do)
+    current = load_current(key, workspace.home.approvals)
+    is_other = current is None or current.content_hash != bundle.content_hash
+    if is_other and _has_begun(key, workspace):
+        do = f"Finish it as approved, or approve it anew as an occurrence of its own: {slug}@2"
+        raise SendHeld(f"{key} was already sent to some; its approval stays as it is", do=do)
     save(bundle, workspace.home.approvals)
     return bundle
 
@@ -157,10 +170,16 @@ def expected(bundle: Bundle, to_mail: int) -> None:
 
 
 def _has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
-    """Whether a send of it was ever started here; the lake knows even when the ledger is lost."""
+    """Whether somebody was ever claimed; of a lost ledger nobody knows, so it counts as begun."""
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    if path.exists():
+        ledger = Ledger(path)
+        try:
+            return bool(ledger.counts())
+        finally:
+            ledger.close()
     heads = workspace.lake.read(LEDGER_HEADS.name).filter(pl.col("campaign") == key)
-    started = int(heads.select(pl.len()).collect().item())
-    return started > 0 or (workspace.home.ledgers / f"{key}.sqlite").exists()
+    return int(heads.select(pl.len()).collect().item()) > 0
 
 
 def _named(campaign: Campaign) -> list[str]:

@@ -9,11 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import polars as pl
+
 from pipelines.campaigns.bundle import Bundle, approved_keys
 from pipelines.delivery.approval import approved
+from pipelines.delivery.audience import Decision
+from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import is_held
 from pipelines.delivery.send_times import first_due, last_due
+from pipelines.delivery.states import State
 from pipelines.errors import Problem, SendHeld
+from pipelines.schema import AUDIENCE
 from pipelines.workspace import Workspace
 
 
@@ -60,8 +66,51 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
     first = first_due(bundle.campaign)
     if first is not None and now < first:
         return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")
+    work = left_to_do(bundle.key, workspace)
     if overdue(bundle, now):
+        if work.deferred:
+            return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
         return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     if is_held(workspace.home.ledgers / f"{bundle.key}.lock"):
         return Due(bundle.key, start=False, why="being sent")
-    return Due(bundle.key, start=True, why="due")
+    if work.now:
+        return Due(bundle.key, start=True, why="due")
+    why = (
+        f"{work.later:,} are due later" if work.later or work.deferred else "everybody was sent to"
+    )
+    return Due(bundle.key, start=False, why=why)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Recipients of a campaign who are due now, who will be, and who wait for another try."""
+
+    now: int
+    later: int
+    deferred: int
+
+
+def left_to_do(key: str, workspace: Workspace) -> Work:
+    """What a send of the frozen audience would find to do; an audience not planned yet is all due."""
+    now = workspace.clock.now()
+    audience = workspace.lake.read(AUDIENCE.name).filter(
+        pl.col("campaign") == key, pl.col("decision") == Decision.MAIL.value
+    )
+    times = audience.select(
+        all=pl.len(), due=(pl.col("send_at") <= now).sum(), later=(pl.col("send_at") > now).sum()
+    ).collect()
+    total, due_now, later = (int(value) for value in pl.DataFrame(times).row(0))
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    if not path.exists():
+        return Work(now=due_now if total else 1, later=later, deferred=0)
+    ledger = Ledger(path)
+    try:
+        counts, again = ledger.counts(), ledger.due_again(now)
+    finally:
+        ledger.close()
+    unclaimed = total - sum(counts.values())
+    return Work(
+        now=max(0, unclaimed - later) + again,
+        later=min(later, max(0, unclaimed)),
+        deferred=counts.get(State.DEFERRED.value, 0),
+    )

@@ -1,8 +1,8 @@
 """The ledger of one campaign: who was claimed, and what became of each.
 
 One SQLite file (WAL, synchronous=FULL) per campaign key; contact ids and keyed hashes, never an
-address. A recipient not yet claimed has no row, so "finished" is derived from the audience. Who may
-open it is opening.py's business; how far a message came before a crash is in marks.py.
+address. A recipient not yet claimed has no row, so "finished" is derived from the audience. Whether
+it is the one this home knows is sender.py's business; how far a message came before a crash is in marks.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.states import FINAL, Candidate, Settlement, State
-from pipelines.errors import LedgerRefused
+from pipelines.errors import LedgerRefused, Problem
 
 __all__ = ["BATCH", "FINAL", "Candidate", "Ledger", "Settlement", "State", "micros"]
 
@@ -73,10 +73,6 @@ def micros(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH_START) // timedelta(microseconds=1)
 
 
-def _moment(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH_START + timedelta(microseconds=value)
-
-
 class Ledger:
     """One open connection. Claims and settlements are durable when the call returns."""
 
@@ -84,9 +80,15 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = full")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            do = "Nobody was mailed. Restore it from a backup; or move it away and send with --accept"
+            problems = [Problem(path.name, str(error))]
+            raise LedgerRefused("the ledger cannot be read", problems, do=do) from None
 
     def close(self) -> None:
         self._db.close()
@@ -232,13 +234,14 @@ class Ledger:
         rows = self._db.execute("select state, count(*) from sends group by state order by state")
         return {str(state): int(count) for state, count in rows.fetchall()}
 
-    def next_due(self, *, shard: int, workers: int) -> datetime | None:
-        """When the next deferred recipient of a shard may be tried again."""
+    def due_again(self, at: datetime) -> int:
+        """How many of its rows a new run would try: deferred and due, proven unsent, or left claimed."""
         row = self._db.execute(
-            "select min(next_at) from sends where state = 'deferred' and recipient % ? = ?",
-            (workers, shard),
+            "select count(*) from sends where state in ('claimed', 'confirmed_unsent')"
+            " or (state = 'deferred' and coalesce(next_at, 0) <= ?)",
+            (micros(at),),
         ).fetchone()
-        return _moment(row[0])
+        return int(row[0])
 
     def rows(self, state: State | None = None) -> list[dict[str, Any]]:
         """Every row, or those in one state, as the columns are named; times in microseconds."""

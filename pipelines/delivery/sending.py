@@ -16,7 +16,7 @@ import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import approval, sink
-from pipelines.delivery.due import hold_when_overdue
+from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
@@ -51,15 +51,32 @@ def send_campaign(
     """Send what is due of the approved bundle to its frozen audience. Raises SendHeld with the reason."""
     consent = consent or Consent()
     bundle = approval.approved(key, workspace)
-    if not consent.late:
-        hold_when_overdue(bundle, workspace.clock.now())
     mailed = _mailed(key, workspace)
+    if not consent.late and overdue(bundle, workspace.clock.now()):
+        if left_to_do(key, workspace).deferred:
+            return _give_up(key, workspace, mailed)
+        hold_when_overdue(bundle, workspace.clock.now())
     _same_approval(bundle, mailed)
     approval.expected(bundle, mailed.height)
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with relay_of(workspace) as relay:
         return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
+
+
+def _give_up(key: str, workspace: Workspace, mailed: pl.DataFrame) -> SendResult:
+    """The last word on whoever is still deferred when a campaign's time is over: expired."""
+    started = workspace.clock.monotonic()
+    lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
+    try:
+        ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
+        ledger.expire(workspace.clock.now())
+        workspace.lake.replace(SENDS, export_sends(key, ledger, mailed), campaign=key)
+        counts, epoch = ledger.counts(), ledger.epoch
+        ledger.close()
+    finally:
+        lock.release()
+    return SendResult(counts, mailed.height, 0, epoch, workspace.clock.monotonic() - started)
 
 
 def _same_approval(bundle: Bundle, mailed: pl.DataFrame) -> None:

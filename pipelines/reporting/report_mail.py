@@ -60,10 +60,13 @@ class Mailed:
 
 
 def edition(report: CampaignReport) -> Edition | None:
-    """The edition a report would be now; None while the send is not over."""
-    if not report.all.sent or any(report.states.get(state) for state in UNFINISHED):
+    """The edition a report would be now; None while nobody was sent to, or some are still to be."""
+    if not report.all.sent:
         return None
-    return Edition.FIRST if report.is_window_open else Edition.FINAL
+    if not report.is_window_open:
+        return Edition.FINAL
+    is_over = not any(report.states.get(state) for state in UNFINISHED)
+    return Edition.FIRST if is_over else None
 
 
 def unreported(lake: Lake) -> list[str]:
