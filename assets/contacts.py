@@ -87,5 +87,5 @@ def told(table: Table, rows: pl.DataFrame, is_changed: bool) -> dg.MaterializeRe
         "dagster/row_count": rows.height,
         "changed": is_changed,
     }
-    metadata["sample"] = sample(rows, personal=table.personal)
+    metadata["sample"] = sample(rows)
     return dg.MaterializeResult(asset_key=table.name.split("."), metadata=metadata)

@@ -84,7 +84,7 @@ def told(source: Source, each: Ingested, lake: Lake) -> dg.MaterializeResult[Non
             "dagster/row_count": each.read,
             **counts,
             "new_file": each.is_new,
-            "sample": sample(rows, personal=True),
+            "sample": sample(rows, raw=True),
             "reasons": dg.MetadataValue.json(dict(each.reasons)),
         },
         check_results=[

@@ -1,5 +1,7 @@
 """Segments: one asset per file in sql/segments, found, not registered."""
 
+from datetime import datetime
+
 import dagster as dg
 
 from assets.shown import sample
@@ -27,6 +29,12 @@ def defs() -> dg.Definitions:
     )
 
 
+class SegmentConfig(dg.Config):
+    """as_of: the time the segment asks about, with its zone; empty for now."""
+
+    as_of: str = ""
+
+
 def _asset(segment: Segment) -> dg.AssetsDefinition:
     @dg.asset(
         key=["segments", segment.name],
@@ -43,12 +51,16 @@ def _asset(segment: Segment) -> dg.AssetsDefinition:
         ],
     )
     def members(
-        context: dg.AssetExecutionContext, lake: LakeResource, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
+        config: SegmentConfig,
+        lake: LakeResource,
+        workspace: WorkspaceResource,
     ) -> dg.MaterializeResult:
         current = load(workspace.project, segment.name)
         clock = workspace.clock()
         opened = lake.open()
-        found = evaluate(current, lake=opened, as_of=clock.now(), clock=clock)
+        as_of = datetime.fromisoformat(config.as_of) if config.as_of else clock.now()
+        found = evaluate(current, lake=opened, as_of=as_of, clock=clock)
         change = write(current, found, opened)
         context.log.info(
             "segment=%s size=%d joined=%d left=%d",
@@ -72,7 +84,7 @@ def _metadata(found: Members, change: Change) -> dict[str, dg.MetadataValue]:
         "share of contacts": dg.MetadataValue.float(round(change.share, 4)),
         "joined": dg.MetadataValue.int(change.joined),
         "left": dg.MetadataValue.int(change.left),
-        "sample": sample(found.frame, personal=True),
+        "sample": sample(found.frame),
         "versions read": dg.MetadataValue.json(found.pins),
         "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
     }

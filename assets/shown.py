@@ -5,24 +5,18 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
-from pipelines.contacts.address import mask
+from pipelines.contacts.masking import masked
 
 ROWS = 5
 LONGEST = 40
 
 
-def sample(frame: pl.DataFrame, *, personal: bool = False) -> dg.MarkdownMetadataValue:
-    """The first rows as Markdown; of a personal table, words are shown by their first letter."""
-    rows = frame.head(ROWS)
-    lines = [rows.columns, ["---"] * len(rows.columns)]
-    lines += [[_cell(value, personal=personal) for value in row] for row in rows.iter_rows()]
+def sample(frame: pl.DataFrame, *, raw: bool = False) -> dg.MarkdownMetadataValue:
+    """The first rows as Markdown, masked; `raw` for the rows of an export."""
+    lines = [frame.columns, ["---"] * len(frame.columns)]
+    lines += [[_cell(text) for text in row.values()] for row in masked(frame.head(ROWS), raw=raw)]
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
-def _cell(value: object, *, personal: bool) -> str:
-    text = "" if value is None else str(value)
-    if "@" in text:
-        text = mask(text)
-    elif personal and any(letter.isalpha() for letter in text):
-        text = f"{text[:1]}•••"
+def _cell(text: str) -> str:
     return text[:LONGEST].replace("|", "\\|").replace("\n", " ")

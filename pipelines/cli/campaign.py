@@ -9,13 +9,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
-from pipelines.campaigns.bundle import changed_since, load_current
+from pipelines.campaigns.bundle import Bundle, changed_since, load_current
 from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
-from pipelines.delivery.due import hold_when_overdue
+from pipelines.delivery.due import due, hold_when_overdue
+from pipelines.delivery.send_times import RECIPIENT, first_due
 from pipelines.errors import CampaignInvalid, SendHeld
 from pipelines.message.previewing import Desk, write_preview
+from pipelines.reporting.campaign_report import build
+from pipelines.reporting.pages import report_page
+from pipelines.reporting.wording import headline
 from pipelines.settings import Settings
 
 app = typer.Typer(help="Campaigns: one folder each.", no_args_is_help=True)
@@ -66,6 +70,8 @@ def audience(slug: Slug, as_json: Json = False) -> None:
     if as_json:
         emit_json(counts)
         return
+    if not counts:
+        console.print("0 candidates: nobody is in its segments, or nothing was loaded yet")
     grid = Grid(box=None, show_header=False, pad_edge=False)
     for name, count in counts.items():
         grid.add_row(name.replace("_", " "), f"{count:,}")
@@ -95,6 +101,16 @@ def approve(
         f"[green]✓[/] {bundle.key} approved by {by} for {bundle.expected_recipients:,} recipients"
         f" ({bundle.content_hash[:12]})"
     )
+    console.print(_when(bundle))
+
+
+def _when(bundle: Bundle) -> str:
+    """When an approved campaign goes out, in words."""
+    first, late_by = first_due(bundle.campaign), bundle.campaign.late_by
+    if first is None:
+        return f"It has no send_at: it starts at once, and by itself until {late_by} from now."
+    zone = ", at each recipient's own time" if bundle.campaign.time_zone == RECIPIENT else ""
+    return f"It goes out from {first:%Y-%m-%d %H:%M} UTC{zone}."
 
 
 @app.command()
@@ -125,6 +141,8 @@ def send(
 
         result = sending.send_campaign(slug, space, consent=consent, progress=progress)
     console.print(f"[green]✓[/] {result.sent_this_run:,} sent in {result.seconds:.1f} s")
+    if result.sent_this_run == 0:
+        console.print("Nobody was left to be sent to now; what became of each is below.")
     _show(overview.status(slug, space))
 
 
@@ -145,9 +163,23 @@ def status(slug: Slug, as_json: Json = False) -> None:
         out.print(f"{slug} is not approved")
         return
     out.print(f"approved by {bundle.approved_by}, {bundle.approved_at:%Y-%m-%d %H:%M} UTC")
+    state = next((each for each in due(space) if each.key == bundle.key), None)
+    if state is not None:
+        out.print(f"{_when(bundle)} Now: {state.why}.")
     for path in changed:
         out.print(f"[yellow]changed since approval[/] {path}", soft_wrap=True)
     _show(found)
+
+
+@app.command()
+def report(slug: Slug) -> None:
+    """Write the report page as the numbers stand now; mails nobody."""
+    space = workspace()
+    found = build(slug, lake=space.lake, home=space.home, clock=space.clock)
+    page = space.home.reports / f"{slug}.html"
+    page.write_text(report_page(found), encoding="utf-8")
+    console.print(headline(found))
+    out.print(str(page), soft_wrap=True)
 
 
 @app.command()
@@ -174,5 +206,5 @@ def _show(found: overview.Status) -> None:
     for name, count in found.counts.items():
         grid.add_row(name.replace("_", " "), f"{count:,}")
     out.print(grid)
-    for contact_id in found.in_doubt[:20]:
+    for contact_id in found.in_doubt:
         out.print(f"in doubt: contact {contact_id}")

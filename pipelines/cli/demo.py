@@ -90,6 +90,8 @@ def demo(
         emit_json(figures.as_json())
     else:
         _show(figures)
+    if figures.sent_this_run == 0:
+        console.print(f"Nobody got a second copy: all {figures.sent:,} had been sent before.")
 
 
 def _show(figures: Figures) -> None:
@@ -106,7 +108,5 @@ def _show(figures: Figures) -> None:
     for name in ("opened", "clicked", "unsubscribed", "bounced"):
         grid.add_row(name, f"{getattr(figures, name):,}")
     out.print(grid)
-    if figures.sent_this_run == 0:
-        out.print(f"Nobody got a second copy: all {figures.sent:,} had been sent before.")
     for name in ("preview", "report", "maildir"):
         out.print(f"{name:<8} {getattr(figures, f'{name}_path')}", soft_wrap=True)

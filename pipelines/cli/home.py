@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import code
+import json
 import shutil
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import duckdb
+import polars as pl
 import typer
 from rich.table import Table as Grid
 
@@ -108,6 +111,8 @@ def sql(
         str | None, typer.Argument(help="A SELECT, or a file; an interactive shell otherwise.")
     ] = None,
     as_of: Annotated[str | None, typer.Option(help="The time $as_of stands for.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
 ) -> None:
     """Query the lake with DuckDB: every table is a view, `$as_of` is set, nothing can be written."""
     space = workspace()
@@ -120,7 +125,7 @@ def sql(
     if query is None:
         _shell(connection, moment)
         return
-    _run(connection, _text(query), moment)
+    _run(connection, _text(query), moment, form="json" if as_json else "csv" if as_csv else "table")
 
 
 def _text(query: str) -> str:
@@ -137,14 +142,43 @@ def _text(query: str) -> str:
         ) from None
 
 
-def _run(connection: duckdb.DuckDBPyConnection, text: str, as_of: datetime) -> None:
+def _run(
+    connection: duckdb.DuckDBPyConnection, text: str, as_of: datetime, *, form: str = "table"
+) -> None:
     try:
         found = connection.sql(text, params={"as_of": as_of} if "$as_of" in text else None)
         if found is not None:
-            found.show(max_rows=40)  # runs it: what a value does to it shows here
+            _print(found, form)  # runs it: what a value does to it shows here
     except duckdb.Error as error:
         do = "See which tables there are: lettermill tables"
         raise SettingInvalid("the query cannot be run: " + str(error).strip(), do=do) from None
+
+
+def _print(found: duckdb.DuckDBPyRelation, form: str) -> None:
+    if form == "json":
+        emit_json(found.pl().to_dicts())
+    elif form == "csv":
+        sys.stdout.write(_flat(found.pl()).write_csv())
+    elif sys.stdout.isatty():
+        found.show(max_rows=40)
+    else:  # into a pipe or a file: every row, nothing cut
+        found.show(max_rows=max(1, len(found)), max_width=10_000, max_col_width=1_000)
+
+
+def _flat(rows: pl.DataFrame) -> pl.DataFrame:
+    """Lists and structs as JSON text: CSV has no others."""
+    nested = [name for name, kind in rows.schema.items() if kind.is_nested()]
+    return rows.with_columns(
+        pl.Series(
+            name,
+            [
+                None if each is None else json.dumps(each, default=str)
+                for each in rows[name].to_list()
+            ],
+            dtype=pl.String,
+        )
+        for name in nested
+    )
 
 
 def _shell(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> None:

@@ -11,10 +11,10 @@ import typer
 from rich.table import Table as Grid
 
 from pipelines.cli.output import Workspace, console, emit_json, moment_of, out, workspace
-from pipelines.contacts.address import mask
+from pipelines.contacts.masking import masked
 from pipelines.errors import LettermillError, SegmentInvalid
 from pipelines.segments.cases import case_files, members_of, read_case
-from pipelines.segments.members import compare, write
+from pipelines.segments.members import Change, compare, write
 from pipelines.segments.run import Members, evaluate
 from pipelines.segments.segment import Segment, discover, load
 from pipelines.settings import Settings
@@ -67,16 +67,18 @@ def preview(name: str, as_of: AsOf = None, as_json: Json = False) -> None:
                 "segment": name,
                 "as_of": members.as_of,
                 **change.__dict__,
-                "sample": sample.to_dicts(),
+                "sample": sample,
             }
         )
         return
     out.print(f"[bold]{name}[/] as of {members.as_of.isoformat()}")
     out.print(f"{change.size:,} contacts, {change.share:.1%} of all · {members.seconds:.2f} s")
-    out.print(f"since the last run: {change.joined:,} joined, {change.left:,} left")
-    grid = Grid(*sample.columns, box=None, pad_edge=False)
-    for row in sample.rows():
-        grid.add_row(*(str(value) for value in row))
+    out.print(_difference(change))
+    if not sample:
+        return
+    grid = Grid(*sample[0], box=None, pad_edge=False)
+    for row in sample:
+        grid.add_row(*row.values())
     out.print(grid)
 
 
@@ -133,13 +135,19 @@ def _failures(project: Path, name: str) -> int:
     return failures
 
 
-def _masked_sample(members: Members, space: Workspace) -> pl.DataFrame:
-    sample = members.frame.head(SAMPLE)
-    contacts = space.lake.read("core.contacts", members.pins.get("core.contacts"))
-    known = contacts.select("contact_id", "address").join(
-        sample.lazy().select(pl.col("contact_id").cast(pl.Int64)), on="contact_id", how="semi"
-    )
-    shown = pl.DataFrame(known.collect()).with_columns(
-        pl.col("address").map_elements(mask, return_dtype=pl.String)
-    )
-    return sample.cast({"contact_id": pl.Int64}).join(shown, on="contact_id", how="left")
+def _difference(change: Change) -> str:
+    if change.since is None:
+        return "never run before: nothing to compare with"
+    moves = f"{change.joined:,} joined, {change.left:,} left"
+    return f"since the run of {change.since:%Y-%m-%d %H:%M} UTC: {moves}"
+
+
+def _masked_sample(members: Members, space: Workspace) -> list[dict[str, str]]:
+    """The first members with their address, masked like everything that is shown of people."""
+    sample = members.frame.head(SAMPLE).cast({"contact_id": pl.Int64})
+    if "address" not in sample.columns:
+        contacts = space.lake.read("core.contacts", members.pins.get("core.contacts"))
+        known = contacts.select("contact_id", "address")
+        shown = known.join(sample.lazy().select("contact_id"), on="contact_id", how="semi")
+        sample = sample.join(pl.DataFrame(shown.collect()), on="contact_id", how="left")
+    return masked(sample)

@@ -16,6 +16,7 @@ import polars as pl
 from pipelines.campaigns.brands import load_brand
 from pipelines.campaigns.bundle import Bundle, fingerprints, load_current, save
 from pipelines.campaigns.campaign import (
+    FOLDER,
     Campaign,
     CampaignKey,
     campaign_key,
@@ -131,6 +132,10 @@ def approved(key: str, workspace: Workspace) -> Bundle:
     bundle = load_current(key, workspace.home.approvals)
     do = f"Look at it, then run: lettermill campaign approve {slug_of(key)} --by NAME"
     if bundle is None:
+        if (workspace.project / FOLDER).is_dir():
+            load(
+                workspace.project, slug_of(key)
+            )  # when there is no such campaign, says which there are
         raise SendHeld(f"{key} is not approved in this home; nobody is mailed", do=do)
     if bundle.home_id != workspace.home.identity().home_id:
         raise SendHeld(f"{key} was approved in another home; nobody is mailed", do=do)

@@ -63,11 +63,14 @@ def prepare(
     known = discover(CHECKOUT)
     if source not in CAMPAIGNS or source not in known:
         raise SourceInvalid(
-            f"there is no demo for source '{source}'.{did_you_mean(source, CAMPAIGNS)}"
+            f"there is no demo for source '{source}'.{did_you_mean(source, CAMPAIGNS)}",
+            do=f"Name one of: {', '.join(CAMPAIGNS)}",
         )
     found = known[source]
     if isinstance(found, SourceInvalid):
         raise found
+    if file is not None and not file.is_file():
+        raise ExportMissing(f"{file} is not a file", do="Check the path given with --file")
     folder = home or CHECKOUT / ".lettermill-demo" / source
     made = make_home(folder, kind=HomeKind.DEMO, at=SystemClock().now())
     if made.identity().kind is not HomeKind.DEMO:
@@ -88,8 +91,6 @@ def _place(source: Source, file: Path | None, home: Home) -> None:
         if not target.exists():
             raise ExportMissing("this source needs its file", do="Give it: --file PATH")
         return
-    if not file.is_file():
-        raise ExportMissing(f"{file} is not a file", do="Check the path given with --file")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(file, target)
 

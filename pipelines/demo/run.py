@@ -96,7 +96,14 @@ def _export_to_send(demo: Demo, graph: Graph, timed: Stopwatch) -> None:
     with timed("load"):
         graph.run_job("load")
     with timed("segments"):
-        graph.materialize([["segments", name] for name in segments_of(demo)])
+        # As of the campaign's time, so that the table holds whom the campaign will find.
+        as_of = load_campaign(demo.settings.project, demo.campaign).as_of
+        config = {"as_of": as_of.isoformat() if as_of else ""}
+        names = segments_of(demo)
+        graph.materialize(
+            [["segments", name] for name in names],
+            config={"ops": {f"segments__{name}": {"config": config} for name in names}},
+        )
     with timed("approve"):
         approve_once(demo)
     with timed("send"), _watching_the_sink(demo, timed.stage):

@@ -135,9 +135,9 @@ def _facts(campaign: Campaign, message: CompiledMessage) -> dict[str, str]:
     return {
         "From": message.sender_name,
         "Subscribed topic": message.list_name,
-        "Sent at": when.replace("recipient", "each recipient's own time") or "once approved",
+        "Goes out": when.replace("recipient", "each recipient's own time") or "once approved",
         "Segments": ", ".join(campaign.audience.include),
-        "Without": ", ".join(campaign.audience.exclude) or "nobody",
+        "Left out": ", ".join(campaign.audience.exclude) or "no segment",
         "Held out": f"{campaign.hold_out:.0%}",
         "Links": str(len(message.links)),
         "HTML": f"{size} kB",

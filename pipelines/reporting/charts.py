@@ -80,7 +80,12 @@ def timeline(counts: Timeline, *, width: int = WIDE) -> alt.Chart:
         x=alt.X("from:Q", title=f"{unit} after the first message", axis=alt.Axis(grid=False)),
         x2="to:Q",
         y2=alt.Y2Datum(0),
-        y=alt.Y("events:Q", title=None, stack=None, axis=alt.Axis(tickCount=4, format=",d")),
+        y=alt.Y(
+            "events:Q",
+            title=None,
+            stack=None,
+            axis=alt.Axis(tickCount=4, tickMinStep=1, format=",d"),
+        ),
         color=alt.Color(
             "kind:N",
             scale=colours,

@@ -28,6 +28,8 @@ from pipelines.reporting.wording import (
 )
 
 TOP_LINKS = 10
+# Fewer events than this make no picture, only a sentence.
+FEWEST_IN_A_CHART = 12
 
 Draw = Callable[[int], Any]
 
@@ -78,6 +80,7 @@ class Content:
     figures: tuple[Figure, ...]
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
+    sent_on: str
     made_at: str
     versions: Mapping[str, int]
     approval: str
@@ -95,10 +98,16 @@ def content(report: CampaignReport) -> Content:
         figures=_figures(report),
         parts=tuple(part for part in (*parts, _excluded(report), _raw(report)) if part),
         notes=tuple(notes(report)),
+        sent_on=_sent_on(report),
         made_at=f"{report.made_at:%-d %B %Y %H:%M} UTC",
         versions=report.versions,
         approval=report.bundle.content_hash[:12],
     )
+
+
+def _sent_on(report: CampaignReport) -> str:
+    first = report.tally.first_sent_at
+    return f"Sent from {first:%-d %B %Y %H:%M} UTC" if first else "Not sent yet"
 
 
 def _figures(report: CampaignReport) -> tuple[Figure, ...]:
@@ -229,13 +238,19 @@ def _time(report: CampaignReport) -> Part | None:
     timeline = report.tally.timeline
     if not timeline.counts:
         return None
+    if sum(count for _, _, count in timeline.counts) < FEWEST_IN_A_CHART:
+        return Part("time", "When people read it", lead=" · ".join(_timeline_lines(timeline)))
     draw: Draw = lambda width: charts.timeline(timeline, width=width)  # noqa: E731
+    return Part("time", "When people read it", draw=draw, lines=_timeline_lines(timeline))
+
+
+def _timeline_lines(timeline: Timeline) -> tuple[str, ...]:
     lines = []
     for kind, noun in (("open", "Opens"), ("click", "Clicks")):
         events = sum(count for _, each, count in timeline.counts if each == kind)
         if events:
             lines.append(f"{noun}: {number(events)}, {_peak(timeline, kind)}")
-    return Part("time", "When people read it", draw=draw, lines=tuple(lines))
+    return tuple(lines)
 
 
 def _links(report: CampaignReport) -> Part | None:

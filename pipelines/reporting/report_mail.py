@@ -173,7 +173,13 @@ def html(shown: Content, which: Edition) -> str:
 
 def text(shown: Content) -> str:
     """The report without pictures: every figure, the tables in columns."""
-    parts = [shown.title.upper(), shown.description, shown.headline, "\n".join(_figures(shown))]
+    parts = [
+        shown.title.upper(),
+        shown.description,
+        shown.sent_on,
+        shown.headline,
+        "\n".join(_figures(shown)),
+    ]
     for part in shown.parts:
         body = [part.title.upper(), part.lead, *part.lines]
         parts.append("\n".join(line for line in body if line))

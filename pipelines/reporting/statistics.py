@@ -47,8 +47,8 @@ class Comparison:
 
     difference: Interval
     verdict: Verdict
-    # Per group, so that a difference of this size shows in 4 of 5 trials; None when there is none.
-    sample_that_would_tell: int | None
+    # The smallest difference that groups of these sizes show in 4 of 5 trials.
+    detectable: float
 
 
 @dataclass(frozen=True)
@@ -110,22 +110,21 @@ def compare(
         return None
     difference = newcombe(first, second, confidence=1 - (1 - CONFIDENCE) / comparisons)
     is_clear = difference.low > 0 or difference.high < 0
-    rates = first[0] / first[1], second[0] / second[1]
-    needed = None if rates[0] == rates[1] else sample_size(*rates)
-    return Comparison(difference, Verdict.CLEAR if is_clear else Verdict.TOO_SMALL, needed)
+    verdict = Verdict.CLEAR if is_clear else Verdict.TOO_SMALL
+    return Comparison(difference, verdict, detectable(first, second))
 
 
-def sample_size(first: float, second: float, *, power: float = POWER) -> int:
-    """People per group for a two-sided test at 5 % to find this difference with the given power.
+def detectable(first: tuple[int, int], second: tuple[int, int], *, power: float = POWER) -> float:
+    """The smallest difference that groups of this size would show, with the given power at 5 %.
 
-    Fleiss, Levin, Paik, Statistical Methods for Rates and Proportions (2003), formula 4.14, without
-    continuity correction: (z_α/2 √(2p̄q̄) + z_β √(p₁q₁ + p₂q₂))² / (p₁ − p₂)².
+    (z_α/2 + z_β) √(p̄q̄ (1/n₁ + 1/n₂)), p̄ the rate of both together: it depends on how many there are and
+    how many act at all, not on the difference that happened to be seen. Each group is (count, of).
     """
-    middle = (first + second) / 2
-    noise = math.sqrt(first * (1 - first) + second * (1 - second))
-    reach = _quantile(CONFIDENCE) * math.sqrt(2 * middle * (1 - middle))
-    reach += NormalDist().inv_cdf(power) * noise
-    return max(2, math.ceil((reach / (first - second)) ** 2))
+    of = first[1] + second[1]
+    # With nobody, or everybody, acting: one more who does not is the least that could be seen.
+    share = min(max(first[0] + second[0], 1), max(of - 1, 1)) / of
+    reach = _quantile(CONFIDENCE) + NormalDist().inv_cdf(power)
+    return reach * math.sqrt(share * (1 - share) * (1 / first[1] + 1 / second[1]))
 
 
 def split_check(counts: Sequence[int], shares: Sequence[float]) -> SplitCheck | None:

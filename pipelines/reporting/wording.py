@@ -24,8 +24,9 @@ STATES = {
     "waived": "in doubt, let go",
     UNCLAIMED: "not yet sent",
 }
+# Groups that could show nothing below this difference are no groups.
+TOO_FEW = 0.2
 NOUNS = {"opened": "opens", "clicked": "clicks"}
-DEFAULT_IN_SUBJECT = re.compile(r"\{\{[^}]*?\bor\s+(['\"])(.*?)\1[^}]*\}\}")
 FIELD_IN_SUBJECT = re.compile(r"\{\{\s*(\w+)[^}]*\}\}")
 
 
@@ -61,8 +62,8 @@ def plain(name: str) -> str:
 
 
 def subject(text: str) -> str:
-    """A subject as a reader might see it: a field's default, else the field's name in ‹ ›."""
-    return FIELD_IN_SUBJECT.sub(r"‹\1›", DEFAULT_IN_SUBJECT.sub(r"\2", text))
+    """A subject with its fields named in ‹ ›: `‹first name›, thank you`."""
+    return FIELD_IN_SUBJECT.sub(lambda found: f"‹{plain(found[1])}›", text)
 
 
 def headline(report: CampaignReport) -> str:
@@ -114,15 +115,13 @@ def uplift_sentence(report: CampaignReport) -> str:
 
 
 def verdict_text(comparison: Comparison) -> str:
-    """`clear`, or `too small to tell` with the sample that would tell."""
+    """`clear`, or `too small to tell` with the difference that would have shown."""
     if comparison.verdict is Verdict.CLEAR:
         return "clear"
-    needed = comparison.sample_that_would_tell
-    if needed is None:
-        return "too small to tell (no difference was seen)"
-    # Two figures: the sample follows from a difference that is itself hardly known.
-    rough = round(needed, 2 - len(str(needed)))
-    return f"too small to tell; about {people(rough)} in each group would be enough"
+    if comparison.detectable > TOO_FEW:
+        return "too few people to tell anything"
+    shown = comparison.detectable * 100
+    return f"too small to tell; groups of this size show {shown:.1f} points or more"
 
 
 def notes(report: CampaignReport) -> list[str]:
@@ -146,6 +145,11 @@ def notes(report: CampaignReport) -> list[str]:
         said.append(
             f"{people(report.states['in_doubt'])} may or may not have got it: the connection broke at"
             " the wrong moment. They are not counted as sent, and are not mailed again by themselves."
+        )
+    if report.bundle.campaign.as_of:
+        said.append(
+            f"This campaign looks at the data as of {report.bundle.campaign.as_of:%-d %B %Y}: whom it"
+            " found and what they ordered is counted from then, whenever it was really sent."
         )
     if report.tally.window:
         first, last = (f"{at:%-d %B %Y %H:%M} UTC" for at in report.tally.window)

@@ -25,6 +25,7 @@ class Change:
     joined: int
     left: int
     share: float  # of all contacts
+    since: datetime | None = None  # the time the last run asked about
 
 
 def members_table(segment: Segment, frame: pl.DataFrame) -> Table:
@@ -46,6 +47,7 @@ def compare(segment: Segment, members: Members, lake: Lake) -> Change:
         joined=now.join(before, on="contact_id", how="anti").height,
         left=before.join(now, on="contact_id", how="anti").height,
         share=now.height / total if total else 0.0,
+        since=_last_as_of(segment, lake),
     )
 
 
@@ -64,16 +66,21 @@ def write(segment: Segment, members: Members, lake: Lake) -> Change:
 
 
 def _not_earlier(segment: Segment, members: Members, lake: Lake) -> None:
-    name = f"segments.{segment.name}"
-    if lake.version(name) is None:
-        return
-    last = pl.DataFrame(lake.read(name).select(pl.col("as_of").max()).collect()).item()
+    last = _last_as_of(segment, lake)
     if last is not None and members.as_of < last:
         told = f"the last run is of {last:%Y-%m-%d %H:%M} UTC, this one of {members.as_of:%Y-%m-%d %H:%M}"
         do = f"Nothing was written. To look back: lettermill segment preview {segment.name} --as-of TIME"
         raise SegmentFailed(
             f"{segment.path} would be set back in time", [Problem("as_of", told)], do=do
         )
+
+
+def _last_as_of(segment: Segment, lake: Lake) -> datetime | None:
+    name = f"segments.{segment.name}"
+    if lake.version(name) is None:
+        return None
+    last = pl.DataFrame(lake.read(name).select(pl.col("as_of").max()).collect()).item()
+    return last if isinstance(last, datetime) else None
 
 
 def _last(segment: Segment, lake: Lake) -> pl.DataFrame:

@@ -116,11 +116,14 @@ def test_the_first_edition_comes_while_orders_still_count_and_the_final_one_afte
     assert len(names) == 2
 
 
-def test_nothing_is_mailed_while_somebody_is_still_to_be_sent(shop: Shop, space: Workspace):
+def test_nothing_is_mailed_while_somebody_is_still_to_be_sent(
+    shop: Shop, space: Workspace, clock: FrozenClock
+):
     shop.fill(500)
-    report = reported(space)
+    earlier = replace(space, clock=FrozenClock(clock.now() - timedelta(days=5)))
+    report = reported(earlier)
 
-    mailed = mail_report(report, space)
+    mailed = mail_report(report, earlier)
 
     assert report.states["deferred"] > 0
     assert edition(report) is None

@@ -47,7 +47,7 @@ def test_who_comes_and_goes_is_counted_and_has_a_stay_with_both_ends(
     change = run(segment, lake, second, 2, 3)
     run(segment, lake, third, 1, 2, 3)
 
-    assert change == Change(size=2, joined=1, left=1, share=0.2)
+    assert change == Change(size=2, joined=1, left=1, share=0.2, since=first)
     assert stays(lake) == [
         (1, first, second),
         (1, third, None),
