@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from pipelines.campaigns.bundle import Bundle, changed_since, load_current
-from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
+from pipelines.campaigns.campaign import FILE, Campaign, discover, folder_of, load, slug_of
+from pipelines.campaigns.reading import headline as file_headline
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
@@ -53,7 +54,16 @@ def _approval(slug: str, space: Workspace) -> str:
 def check(slug: Slug) -> None:
     """Say everything that stands in the way of approving a campaign."""
     project, folder = Settings.load().project, slug_of(slug)
-    load(project, folder)  # an unreadable file is told with its path
+    try:
+        load(project, folder)
+    except CampaignInvalid as invalid:
+        path = folder_of(project, folder) / FILE
+        if not path.exists():
+            raise
+        problems = approval.check(folder, project)
+        raise CampaignInvalid(
+            file_headline(path, problems, project), problems, do=invalid.do
+        ) from None
     if problems := approval.check(folder, project):
         count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         do = f"Mend them, then run: lettermill campaign check {slug}"

@@ -16,20 +16,23 @@ import polars as pl
 from pipelines.campaigns.brands import load_brand
 from pipelines.campaigns.bundle import Bundle, fingerprints, load_current, save
 from pipelines.campaigns.campaign import (
+    FILE,
     FOLDER,
     Campaign,
     CampaignKey,
     campaign_key,
+    folder_of,
     load,
     segment_problems,
     slug_of,
 )
+from pipelines.campaigns.reading import read_yaml
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience
 from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
-from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld
+from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld, did_you_mean
 from pipelines.lake import Pins
 from pipelines.message.compile import compile_message
 from pipelines.message.lint import lint
@@ -62,7 +65,8 @@ def check(slug: str, project: Path) -> list[Problem]:
     try:
         campaign = load(project, slug)
     except CampaignInvalid as invalid:
-        return list(invalid.problems) or [Problem(slug, invalid.what)]
+        problems = list(invalid.problems) or [Problem(slug, invalid.what)]
+        return problems + _unknown_segments(slug, project)
     found = discover(project)
     problems = segment_problems(campaign, found)
     for name in _named(campaign):
@@ -78,6 +82,19 @@ def check(slug: str, project: Path) -> list[Problem]:
     except LettermillError as invalid:
         problems += invalid.problems or (Problem("message", invalid.what),)
     return problems
+
+
+def _unknown_segments(slug: str, project: Path) -> list[Problem]:
+    """Of a campaign that is no campaign yet: the segments it names that there are not."""
+    values, _ = read_yaml(folder_of(project, slug) / FILE)
+    named = values.get("audience") if isinstance(values.get("audience"), dict) else {}
+    known = discover(project)
+    return [
+        Problem(f"audience.{part}", f"there is no segment '{name}'.{did_you_mean(name, known)}")
+        for part in ("include", "exclude")
+        for name in (named or {}).get(part) or []
+        if isinstance(name, str) and name not in known
+    ]
 
 
 def draft(slug: str, workspace: Workspace) -> Plan:

@@ -244,7 +244,15 @@ async def connect(relay: Relay) -> Connection:
         return Connection(client)
     except (aiosmtplib.SMTPException, OSError, ConnectionLost) as error:
         client.close()
-        raise unavailable(relay, type(error).__name__, _setting_of(error)) from error
+        raise unavailable(relay, _why(error), _setting_of(error)) from error
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, in the library's or the system's words; a server may repeat what we sent to log in."""
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return "the server does not accept this user name and password"
+    told = Reply(0, str(error)).masked.removeprefix("0 ")[:200]
+    return f"{told} ({type(error).__name__})" if told else type(error).__name__
 
 
 def _setting_of(error: Exception) -> str:

@@ -207,3 +207,18 @@ def test_the_sensor_registers_every_readable_campaign_and_names_the_unreadable_o
     assert request.partition_keys == ["cdnow-win-back", "hillstrom-recent", "online-retail-top"]
     assert f"{SETTINGS} has 1 problem" in result.skip_reason.skip_message
     assert f"lettermill campaign check {SLUG}" in result.skip_reason.skip_message
+
+
+def test_check_tells_an_unknown_topic_and_an_unknown_segment_at_once(fresh: Any):
+    path = fresh.project / "assets/campaigns" / SLUG / "campaign.yaml"
+    text = path.read_text()
+    fresh.write(
+        f"assets/campaigns/{SLUG}/campaign.yaml",
+        text.replace("topic: news", "topic: nws").replace(
+            "bought_last_30_days", "bought_last_30_day"
+        ),
+    )
+
+    done = fresh.run("campaign", "check", SLUG)
+
+    done.refused("CampaignInvalid", "has 2 problems", "'nws'", "'bought_last_30_day'")
