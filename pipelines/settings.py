@@ -248,7 +248,10 @@ class Home:
         """The secret of this home for one purpose, such as `links` or `addresses`."""
         path = self.keys / f"{purpose}.key"
         try:
-            return bytes.fromhex(path.read_text().strip())
+            found = bytes.fromhex(path.read_text().strip())
+            if len(found) < KEY_BYTES:
+                raise ValueError("shorter than a key")
+            return found
         except (OSError, ValueError) as error:
             raise HomeInvalid(
                 f"the key '{purpose}' of this home cannot be read",
@@ -275,6 +278,12 @@ def make_home(root: Path, *, kind: HomeKind, at: datetime) -> Home:
             do="Name another folder: lettermill init DIR",
         ) from error
     home.keys.mkdir(mode=0o700, exist_ok=True)
+    if any(home.keys.glob("*.key")):
+        raise HomeInvalid(
+            f"{home.root} has keys and no identity: it was a home, and new keys would end it",
+            [Problem(str(home.root / IDENTITY_FILE), "is missing")],
+            do="Restore it from a backup: sent links and suppressions are made with these keys",
+        )
     for purpose in ("links", "addresses", "variants"):
         path = home.keys / f"{purpose}.key"
         path.touch(mode=0o600)

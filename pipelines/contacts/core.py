@@ -122,6 +122,9 @@ def build(sources: Sequence[Source], lake: Lake) -> dict[str, pl.DataFrame]:
     accepted = {s.name: map_source(s, raw[s.name]).accepted for s in loaded}
     known = lake.read(IDENTITIES.name).collect()
     everybody = _stack(accepted, Entity.CONTACTS)
+    if not everybody.is_empty():
+        # Identity and contact must agree on which row is the newest, whatever the source is called.
+        everybody = everybody.sort("loaded_at", "row_number", maintain_order=True)
     identities = known if everybody.is_empty() else assign(everybody, known)
     names = [source.name for source in loaded]
     fresh = {IDENTITIES.name: identities}

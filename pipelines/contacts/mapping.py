@@ -24,10 +24,6 @@ KINDS = {
 ALLOWED: Mapping[Entity, Mapping[str, tuple[str, ...]]] = {
     Entity.CONSENTS: {"status": ("granted", "withdrawn"), "purpose": ("marketing", "tracking")},
     Entity.ORDERS: {"status": ("completed", "cancelled")},
-    Entity.SUPPRESSIONS: {
-        "scope": ("all", "brand", "topic"),
-        "reason": ("unsubscribed", "complaint", "hard_bounce", "erased", "imported", "manual"),
-    },
 }
 ROW = ["load_id", "loaded_at", "row_number"]
 TEXTS = pl.List(pl.String)

@@ -22,6 +22,8 @@ from pipelines.errors import ExportMissing, Problem, SourceInvalid, did_you_mean
 # Our own columns in a raw table; an export cannot have one of these.
 OWN = ("load_id", "loaded_at", "row_number", "malformed")
 
+LONGEST_FIELD = 100  # lines; a note of more is no note
+
 
 def file_hash(path: Path) -> str:
     """SHA-256 of the file: which load a row came with."""
@@ -92,6 +94,7 @@ def _read_csv(path: Path, dialect: CsvFormat) -> pl.DataFrame:
         ),
     )
     good = pl.DataFrame(pl.from_arrow(table))
+    _closed_quotes(path, good)
     bad = pl.DataFrame(
         malformed, schema={"row_number": pl.Int64, "malformed": pl.String}, orient="row"
     )
@@ -99,6 +102,22 @@ def _read_csv(path: Path, dialect: CsvFormat) -> pl.DataFrame:
     taken = numbers.filter(~numbers.is_in(bad["row_number"].implode()))
     rows = good.with_columns(taken.alias("row_number"), pl.lit(None, pl.String).alias("malformed"))
     return pl.concat([rows, bad], how="diagonal").sort("row_number")
+
+
+def _closed_quotes(path: Path, rows: pl.DataFrame) -> None:
+    """Refuse a file in which one field swallows many lines: a quote that nobody closed."""
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String]
+    if not texts or rows.is_empty():
+        return
+    longest = rows.select(pl.col(texts).str.count_matches("\n", literal=True).max()).row(0)
+    for name, lines in zip(texts, longest, strict=True):
+        if (lines or 0) > LONGEST_FIELD:
+            what = f"has a field of {lines:,} lines; a quote before it is probably not closed"
+            raise SourceInvalid(
+                f"{path.name} cannot be read whole",
+                [Problem(name, what)],
+                do="Mend the file and load it again; nothing of it was kept",
+            )
 
 
 def _header(path: Path, dialect: CsvFormat) -> list[str]:

@@ -29,8 +29,10 @@ from pipelines.campaigns.campaign import (
 from pipelines.campaigns.reading import read_yaml
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience
+from pipelines.delivery.audience import survivors
 from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld, did_you_mean
 from pipelines.lake import Pins
@@ -168,6 +170,14 @@ def freeze_audience(key: str, workspace: Workspace) -> Plan:
     Once a ledger has claimed somebody the audience stays as it is, whatever the data say now.
     """
     bundle = approved(key, workspace)
+    lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
+    try:
+        return _freeze(key, bundle, workspace)
+    finally:
+        lock.release()
+
+
+def _freeze(key: str, bundle: Bundle, workspace: Workspace) -> Plan:
     kept = pl.DataFrame(
         workspace.lake.read(AUDIENCE.name).filter(pl.col("campaign") == key).collect()
     )
@@ -266,7 +276,9 @@ def _people(campaign: Campaign, key: str, workspace: Workspace, pins: Pins) -> a
         contacts=workspace.lake.read("core.contacts", pins.get("core.contacts")),
         consents=audience.on_topic(consents, campaign.topic),
         suppressed=store.suppressed_hashes(campaign.topic, campaign.brand),
-        suppressed_contacts=store.suppressed_contacts(campaign.topic, campaign.brand),
+        suppressed_contacts=survivors(
+            store.suppressed_contacts(campaign.topic, campaign.brand), workspace.lake
+        ),
         no_tracking=store.withdrawn_tracking(),
         mailed=_mailed(campaign, key, store, workspace.clock.now()),
     )

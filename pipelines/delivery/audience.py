@@ -17,6 +17,7 @@ import polars as pl
 from pipelines.campaigns.campaign import Campaign
 from pipelines.contacts.address import hash_series
 from pipelines.delivery.send_times import is_skipped, send_times
+from pipelines.lake import Lake
 from pipelines.schema import AUDIENCE, UTC_TIME
 
 MARKETING, TRACKING = "marketing", "tracking"
@@ -111,6 +112,24 @@ def on_topic(consents: pl.LazyFrame, topic: str) -> pl.LazyFrame:
     """The decisions that concern a campaign of this topic: marketing for it or for all, and the rest."""
     concerns = pl.col("topic").is_null() | pl.col("topic").is_in(["*", topic])
     return consents.filter((pl.col("purpose") != MARKETING) | concerns)
+
+
+def survivors(contacts: set[int], lake: Lake) -> set[int]:
+    """These contacts, and whoever they were merged into: a decision goes with the person."""
+    if not contacts:
+        return contacts
+    merged = lake.read("core.identities").filter(pl.col("source") == "merged")
+    pairs = dict(
+        pl.DataFrame(
+            merged.select(pl.col("external_id").cast(pl.Int64), "contact_id").collect()
+        ).rows()
+    )
+    found = set(contacts)
+    for contact in contacts:
+        while (into := pairs.get(contact)) is not None and into not in found:
+            found.add(into)
+            contact = into
+    return found
 
 
 def no_longer_agreed(consents: pl.LazyFrame, mailed: pl.LazyFrame) -> set[int]:

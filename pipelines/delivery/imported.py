@@ -5,6 +5,8 @@ Once, because people come back: a list imported in spring must not undo what the
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from pipelines.contacts.address import hash_series
@@ -13,6 +15,8 @@ from pipelines.contacts.mapping import map_source
 from pipelines.contacts.source import Entity, Source, discover
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.workspace import Workspace
+
+_REASONS = frozenset(Reason)
 
 
 def suppress_imported(workspace: Workspace) -> int:
@@ -43,6 +47,12 @@ def _loads(source: Source, workspace: Workspace) -> dict[str, pl.DataFrame]:
     return {f"{source.name}/{load}": part for (load,), part in parts.items()}
 
 
+def _scope(row: dict[str, Any]) -> Scope:
+    """As far as the row says; a scope that is unknown, or names nothing, is all: never too little."""
+    is_named = row["scope"] in (Scope.TOPIC, Scope.BRAND) and row["scope_key"]
+    return Scope(row["scope"]) if is_named else Scope.ALL
+
+
 def _decisions(rows: pl.DataFrame, source: Source, workspace: Workspace) -> list[Suppression]:
     key = workspace.home.key("addresses")
     missing = [name for name in ("since_at", "scope_key") if name not in rows.columns]
@@ -54,9 +64,9 @@ def _decisions(rows: pl.DataFrame, source: Source, workspace: Workspace) -> list
         Suppression(
             address_hash=row["address_hash"],
             contact_id=None,
-            scope=Scope(row["scope"]),
+            scope=_scope(row),
             scope_key=row["scope_key"] or "",
-            reason=Reason(row["reason"]),
+            reason=Reason(row["reason"]) if row["reason"] in _REASONS else Reason.IMPORTED,
             since_at=row["since_at"],
             origin=source.name,
         )

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -112,7 +113,12 @@ class Connection(asyncio.Protocol):
                 if refused:
                     break
                 self._transport.write(command)
-            reply = await self._reply(COMMAND_SECONDS)
+            try:
+                reply = await self._reply(COMMAND_SECONDS)
+            except ConnectionLost:
+                if refused is None:
+                    raise
+                return refused  # it was said before the server hung up
             if reply.code == 421:
                 return Outcome(stage, reply)  # and the connection is gone: no other reply will come
             if stage is Stage.DATA and reply.code == 354:
@@ -120,18 +126,26 @@ class Connection(asyncio.Protocol):
                     return await self._body(message, before_dot)
                 # Accepted DATA for nobody: a lone dot carries no message.
                 self._transport.write(b".\r\n")
-                await self._reply(COMMAND_SECONDS)
+                await self._courtesy()
             elif reply.code // 100 != 2 or stage is Stage.DATA:
                 refused = refused or Outcome(stage, reply)
         assert refused is not None
         if not self.is_lost:
             self._transport.write(b"RSET\r\n")
-            await self._reply(COMMAND_SECONDS)
+            await self._courtesy()
         return refused
+
+    async def _courtesy(self) -> None:
+        """Wait for a reply that decides nothing any more."""
+        with suppress(ConnectionLost):
+            await self._reply(COMMAND_SECONDS)
 
     async def _body(self, message: bytes, before_dot: Callable[[], None]) -> Outcome:
         self._transport.write(_on_the_wire(message))
-        await self._writable.wait()
+        try:
+            await asyncio.wait_for(self._writable.wait(), COMMAND_SECONDS)
+        except TimeoutError:
+            self.abort()
         if self.is_lost or self._replies:
             raise ConnectionLost
         before_dot()

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TEXT_CHARACTERS = 1000
+LONGEST_READ = 2000
 _ENHANCED = re.compile(r"^\s*([245]\.\d{1,3}\.\d{1,3})\b")
-_ADDRESS = re.compile(r'(?:"[^"]*"|[^\s<>,;:]*)@[^\s<>,;:]*')
+# Bounded: a server chooses this text, and an open end would make it quadratic.
+_ADDRESS = re.compile(r'(?:"[^"]{0,64}"|[^\s<>,;:]{0,320})@[^\s<>,;:]{0,255}')
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -47,7 +49,7 @@ class Reply:
     @property
     def masked(self) -> str:
         """The text as it may be kept: no addresses, no controls, at most 1,000 characters."""
-        clean = _ADDRESS.sub("•••", _CONTROLS.sub(" ", self.text))
+        clean = _ADDRESS.sub("•••", _CONTROLS.sub(" ", self.text[:LONGEST_READ]))
         return f"{self.code} {clean}".strip()[:TEXT_CHARACTERS]
 
 
@@ -59,7 +61,7 @@ _TABLE: tuple[tuple[str, str, str, ReplyClass], ...] = (
     (r"...", r"", r"\b(spf|dkim|dmarc)\b", ReplyClass.AUTHENTICATION),
     (r"4..", r"7\.(0|28|500|650|651)", r"", ReplyClass.RATE),
     (r"...", r"", r"at a rate that prevents|sending quota exceeded", ReplyClass.RATE),
-    (r"5..", r"", r"doesn't have a \S+ account|mailbox unavailable", ReplyClass.UNKNOWN_USER),
+    (r"5..", r"", r"doesn't have a \S{1,60} account", ReplyClass.UNKNOWN_USER),
     (r"4..", r"", r"TSS0\d|rate.?limit|too many|throttl", ReplyClass.RATE),
     (r"4..", r"2\.2", r"", ReplyClass.OVER_QUOTA),
     (r"5..", r"2\.2", r"", ReplyClass.OVER_QUOTA),
@@ -87,7 +89,7 @@ def classify(reply: Reply) -> ReplyClass:
         return ReplyClass.ACCEPTED
     code, detail = str(reply.code), reply.enhanced.partition(".")[2]
     # Without addresses: whoever is called spamela is no spam.
-    text = _ADDRESS.sub("", reply.text)
+    text = _ADDRESS.sub("", reply.text[:LONGEST_READ])
     for code_fits, detail_fits, text_fits, meaning in _RULES:
         wanted = detail_fits.pattern
         detail_ok = not wanted or (detail == "" if wanted == "$" else detail_fits.fullmatch(detail))

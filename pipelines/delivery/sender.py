@@ -29,7 +29,7 @@ from pipelines.delivery.states import Candidate, State
 from pipelines.delivery.worker import Task, work
 from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
 from pipelines.schema import LEDGER_HEADS, SENDS, UTC_TIME
-from pipelines.settings import machine_id
+from pipelines.settings import DeliveryMode, Settings, machine_id
 from pipelines.workspace import Workspace
 
 GLANCE_SECONDS = 0.2
@@ -69,10 +69,10 @@ def send(order: SendOrder) -> SendResult:
     """Send to everybody who is due and has not got it. Raises LedgerRefused, RelayUnavailable."""
     space, key = order.workspace, order.bundle.key
     started = space.clock.monotonic()
-    mailed = _mailed(order)
     asyncio.run(probe(order.relay))
     lock = CampaignLock(space.home.ledgers / f"{key}.lock")
     try:
+        mailed = _mailed(order)  # under the lock: a plan may have been under way
         ledger = _ledger(order, mailed)
         marks = Marks(space.home.ledgers / f"{key}.marks", mailed.height)
         epoch = _begin(order, ledger, marks)
@@ -105,7 +105,13 @@ def _ledger(order: SendOrder, mailed: pl.DataFrame) -> Ledger:
     was_there = path.exists()
     ledger = Ledger(path)
     identity = space.home.identity()
-    here = {"campaign": key, "home_id": identity.home_id, "machine_id": machine_id()}
+    here = {
+        "campaign": key,
+        "home_id": identity.home_id,
+        "machine_id": machine_id(),
+        # Who got it in the sink got nothing: one ledger, one way of delivery.
+        "delivery": delivery_of(space.settings),
+    }
     problems = _doubts(ledger, was_there=was_there, head=head, here=here)
     if problems and not order.accept_ledger:
         ledger.close()
@@ -121,6 +127,16 @@ def _ledger(order: SendOrder, mailed: pl.DataFrame) -> Ledger:
         ledger.set_meta(epoch=str(max(head, ledger.epoch)))
     ledger.set_meta(**here, bundle=order.bundle.content_hash)
     return ledger
+
+
+def delivery_of(settings: Settings) -> str:
+    """Where a ledger's messages go, as it is kept in the ledger: the mode, and to whom it redirects."""
+    is_redirect = settings.delivery_mode is DeliveryMode.REDIRECT
+    return (
+        f"{settings.delivery_mode}:{settings.redirect_to}"
+        if is_redirect
+        else str(settings.delivery_mode)
+    )
 
 
 def _doubts(ledger: Ledger, *, was_there: bool, head: int, here: dict[str, str]) -> list[Problem]:

@@ -101,6 +101,11 @@ def resolve(key: str, workspace: Workspace) -> dict[str, int]:
     lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
     try:
         ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
+        if ledger.meta("delivery") not in (None, DeliveryMode.SINK.value):
+            do = "Evidence of other relays is not read yet"
+            raise SendHeld(
+                f"{key} was not sent to the sink; what the sink holds proves nothing", do=do
+            )
         verdicts = list(_verdicts(bundle, ledger, workspace))
         ledger.resolve(verdicts, at=workspace.clock.now())
         frame = export_sends(key, ledger, _mailed(key, workspace))

@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.campaigns.bundle import Bundle
 from pipelines.clock import Clock
 from pipelines.delivery import audience
+from pipelines.delivery.audience import survivors
 from pipelines.delivery.people import PeopleStore
 from pipelines.lake import Lake
 
@@ -49,7 +50,7 @@ class Withholding:
             return
         topic, brand = self._bundle.campaign.topic, self._bundle.campaign.brand
         self._hashes = self._people.suppressed_hashes(topic, brand)
-        self._contacts = self._people.suppressed_contacts(topic, brand)
+        self._contacts = survivors(self._people.suppressed_contacts(topic, brand), self._lake)
         self._changes = changes
 
     def _ask_consents(self) -> None:

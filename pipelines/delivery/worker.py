@@ -39,7 +39,7 @@ from pipelines.delivery.states import Settlement, State
 from pipelines.delivery.withholding import Withholding
 from pipelines.errors import HomeInvalid, Refused, RelayUnavailable
 from pipelines.lake import Lake
-from pipelines.settings import Home, Settings
+from pipelines.settings import DeliveryMode, Home, Settings
 
 TRIES = 3
 RETRY_AFTER = timedelta(minutes=5)
@@ -149,8 +149,11 @@ class Worker:
         """One connection's life: message after message, opened anew when it is lost."""
         connection: Connection | None = None
         while (row := await claimed.get()) is not None:
-            # Who was claimed and not begun stays so: the next run sees that nothing was sent.
             if self.stopping.is_set():
+                # Provably unsent: left claimed, a restart of the machine would put it in doubt.
+                now = self.clock.now()
+                free = Settlement(row["contact_id"], State.DEFERRED, reason="stopped", next_at=now)
+                self.settled.append(free)
                 continue
             try:
                 connection = await self._deliver(row, connection)
@@ -171,6 +174,10 @@ class Worker:
         for _ in range(TRIES):
             if connection is None or connection.is_lost:
                 connection = await self._connect()
+            # Again: a connection may have taken its time, and an envelope may not wait for it.
+            if (reason := self.withholding.reason(row)) is not None:
+                self.settled.append(Settlement(row["contact_id"], State.WITHHELD, reason=reason))
+                return connection
             try:
                 outcome = await connection.transmit(
                     letter.sender,
@@ -231,7 +238,8 @@ class Worker:
             raise unavailable(self.task.relay, reply.masked)
         elif reply.code // 100 == 5:
             # First: were we to die between the two, the reply would be lost and the person mailed again.
-            if outcome.stage is not Stage.MAIL and is_hard(reply):
+            is_theirs = self.task.settings.delivery_mode is not DeliveryMode.REDIRECT
+            if is_theirs and outcome.stage is not Stage.MAIL and is_hard(reply):
                 self._suppress(row)
             self._settle(row, State.REJECTED, reply_class=kind, reply=reply.masked)
         else:

@@ -28,8 +28,10 @@ from pipelines.settings import CHECKOUT
 
 CONTACTS = "core.contacts"
 EXAMPLES = 5
+# A query chooses part of what it says when it fails.
+LONGEST_TOLD = 2000
 # DuckDB quotes the value it could not convert.
-ADDRESS = re.compile(r"[^\s'\"<>]+@[^\s'\"<>]+")
+ADDRESS = re.compile(r"[^\s'\"<>]{1,320}@[^\s'\"<>]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,6 @@ def _some(frame: pl.DataFrame) -> str:
 
 
 def _failed(segment: Segment, told: str) -> SegmentFailed:
-    told = ADDRESS.sub(lambda found: mask(found[0]), told)
+    told = ADDRESS.sub(lambda found: mask(found[0]), told[:LONGEST_TOLD])
     do = f"Nothing was written. Mend it, then run: lettermill segment preview {segment.name}"
     return SegmentFailed(f"{segment.path} failed", [Problem("query", told)], do=do)
