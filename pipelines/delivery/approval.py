@@ -31,7 +31,7 @@ from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience
 from pipelines.delivery.audience import survivors
 from pipelines.delivery.imported import suppress_imported
-from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.ledger import Ledger, reached_by_others
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld, did_you_mean
@@ -280,16 +280,17 @@ def _people(campaign: Campaign, key: str, workspace: Workspace, pins: Pins) -> a
             store.suppressed_contacts(campaign.topic, campaign.brand), workspace.lake
         ),
         no_tracking=store.withdrawn_tracking(),
-        mailed=_mailed(campaign, key, store, workspace.clock.now()),
+        mailed=_mailed(campaign, key, store, workspace),
     )
 
 
-def _mailed(campaign: Campaign, key: str, store: PeopleStore, now: datetime) -> set[int]:
+def _mailed(campaign: Campaign, key: str, store: PeopleStore, workspace: Workspace) -> set[int]:
     """Whom `once_per` leaves out: another occurrence mailed them. This one's are the ledger's."""
     if campaign.once_per == "occurrence":
         return set()
     mailed = store.last_mailed(campaign.slug, but=key)
-    if campaign.once_per.endswith("d"):
-        since = now - timedelta(days=int(campaign.once_per.removesuffix("d")))
-        mailed = mailed.filter(pl.col("mailed_at") > since)
-    return set(mailed["contact_id"].to_list())
+    if campaign.once_per == "campaign":
+        others = reached_by_others(workspace.home.ledgers, campaign.slug, key)
+        return others | set(mailed["contact_id"].to_list())
+    since = workspace.clock.now() - timedelta(days=int(campaign.once_per.removesuffix("d")))
+    return set(mailed.filter(pl.col("mailed_at") > since)["contact_id"].to_list())

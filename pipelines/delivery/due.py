@@ -50,6 +50,12 @@ def overdue(bundle: Bundle, now: datetime) -> bool:
     return now > last + bundle.campaign.late_by
 
 
+def has_expired(bundle: Bundle, now: datetime) -> bool:
+    """Whether nobody is to be tried again: `expires_after` its last time."""
+    last = last_due(bundle.campaign) or bundle.approved_at
+    return now > last + max(bundle.campaign.expires_after, bundle.campaign.late_by)
+
+
 def hold_when_overdue(bundle: Bundle, now: datetime) -> None:
     """Raises SendHeld for a campaign whose time has passed."""
     if not overdue(bundle, now):
@@ -68,7 +74,7 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
         return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")
     work = left_to_do(bundle.key, workspace)
     if overdue(bundle, now):
-        if work.deferred:
+        if work.deferred and has_expired(bundle, now):
             return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
         return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     if is_held(workspace.home.ledgers / f"{bundle.key}.lock"):

@@ -243,12 +243,33 @@ class Ledger:
         ).fetchone()
         return int(row[0])
 
+    def contacts_in(self, state: State) -> set[int]:
+        """The contacts of one state."""
+        rows = self._db.execute("select contact_id from sends where state = ?", (state,))
+        return {int(row[0]) for row in rows}
+
     def rows(self, state: State | None = None) -> list[dict[str, Any]]:
         """Every row, or those in one state, as the columns are named; times in microseconds."""
         where, values = ("where state = ?", [state]) if state else ("", [])
         cursor = self._db.execute(f"select * from sends {where} order by recipient", values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def reached_by_others(folder: Path, slug: str, key: str) -> set[int]:
+    """Whom other occurrences of a campaign have in hand or may have reached: their ledgers say so."""
+    states = (State.CLAIMED, State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.DEFERRED)
+    found: set[int] = set()
+    for path in (*folder.glob(f"{slug}.sqlite"), *folder.glob(f"{slug}@*.sqlite")):
+        if path.stem == key:
+            continue
+        ledger = Ledger(path)
+        try:
+            for state in states:
+                found |= ledger.contacts_in(state)
+        finally:
+            ledger.close()
+    return found
 
 
 def _is_due(state: str, next_at: int | None, is_older: bool, now: int) -> bool:

@@ -56,7 +56,7 @@ class Reply:
 # (basic code, enhanced code without its class digit, text): the first row that fits counts.
 _TABLE: tuple[tuple[str, str, str, ReplyClass], ...] = (
     (r"5..", r"", r"relay(ing)? (access )?denied|unable to relay", ReplyClass.RELAY),
-    (r"530|535|454", r"", r"", ReplyClass.RELAY),
+    (r"530|535", r"", r"", ReplyClass.RELAY),
     (r"...", r"7\.(2[0-79]|30|515)", r"", ReplyClass.AUTHENTICATION),
     (r"...", r"", r"\b(spf|dkim|dmarc)\b", ReplyClass.AUTHENTICATION),
     (r"4..", r"7\.(0|28|500|650|651)", r"", ReplyClass.RATE),

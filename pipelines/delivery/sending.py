@@ -16,7 +16,7 @@ import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import approval, sink
-from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
+from pipelines.delivery.due import has_expired, hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
@@ -53,8 +53,11 @@ def send_campaign(
     bundle = approval.approved(key, workspace)
     mailed = _mailed(key, workspace)
     if not consent.late and overdue(bundle, workspace.clock.now()):
-        if left_to_do(key, workspace).deferred:
-            return _give_up(key, workspace, mailed)
+        is_over = has_expired(bundle, workspace.clock.now())
+        if is_over and left_to_do(key, workspace).deferred:
+            ended = _give_up(key, workspace, mailed)
+            if not ended.unclaimed:
+                return ended
         hold_when_overdue(bundle, workspace.clock.now())
     _same_approval(bundle, mailed)
     approval.expected(bundle, mailed.height)

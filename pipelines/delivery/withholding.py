@@ -6,14 +6,17 @@ envelope on; a decision that came with an export counts within a second of its t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
+from pipelines.campaigns.campaign import slug_of
 from pipelines.clock import Clock
 from pipelines.delivery import audience
 from pipelines.delivery.audience import survivors
+from pipelines.delivery.ledger import reached_by_others
 from pipelines.delivery.people import PeopleStore
 from pipelines.lake import Lake
 
@@ -24,7 +27,9 @@ GLANCE_SECONDS = 1.0
 class Withholding:
     """Asks the people store and core.consents on behalf of one campaign."""
 
-    def __init__(self, bundle: Bundle, people: PeopleStore, lake: Lake, clock: Clock) -> None:
+    def __init__(
+        self, bundle: Bundle, people: PeopleStore, lake: Lake, clock: Clock, ledgers: Path
+    ) -> None:
         self._bundle, self._people, self._lake, self._clock = bundle, people, lake, clock
         self._changes = -1
         self._hashes: set[str] = set()
@@ -32,6 +37,11 @@ class Withholding:
         self._glanced = float("-inf")
         self._version: int | None = None
         self._disagreed: set[int] = set()
+        # Two occurrences may be planned before either is sent: the second finds the first's ledger.
+        once = bundle.campaign.once_per == "campaign"
+        self._elsewhere = (
+            reached_by_others(ledgers, slug_of(bundle.key), bundle.key) if once else set()
+        )
 
     def reason(self, row: dict[str, Any]) -> str | None:
         """Why this recipient of campaigns.audience gets nothing; None when nothing stands against it."""
@@ -43,6 +53,8 @@ class Withholding:
             return "suppressed_since"
         if contact in self._disagreed:
             return "consent_withdrawn"
+        if contact in self._elsewhere:
+            return "mailed_by_another_occurrence"
         return "erased" if row["address"] is None else None
 
     def _ask_people(self) -> None:

@@ -98,7 +98,9 @@ class Worker:
         self.bundle = _bundle(task, self.home)
         self.letters = Letters(self.bundle, task.settings, self.home, self.clock)
         lake = Lake(self.home.lake)
-        self.withholding = Withholding(self.bundle, self.people, lake, self.clock)
+        self.withholding = Withholding(
+            self.bundle, self.people, lake, self.clock, self.home.ledgers
+        )
 
     def close(self) -> None:
         self.ledger.close()

@@ -250,3 +250,13 @@ def test_a_real_file_loads_whole(
     (each,) = ingest(find(project, name), lake=lake, exports_folder=REAL, clock=clock)
 
     assert (each.read, each.quarantined, each.adds_up) == (read, quarantined, True)
+
+
+def test_a_quote_that_nobody_closed_stops_the_load_instead_of_swallowing_the_rest(
+    tmp_path: Path,
+) -> None:
+    lines = ["id,note", '1,"open', *(f"{n},fine" for n in range(2, 300))]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + '"\n')
+
+    with pytest.raises(SourceInvalid, match="probably not closed"):
+        read_rows(tmp_path / "x.csv", CSV)

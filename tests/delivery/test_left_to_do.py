@@ -60,7 +60,7 @@ def test_who_is_deferred_is_due_again_when_the_time_has_come(demo: Demo, tmp_pat
 
 def test_who_is_still_deferred_when_the_time_is_over_is_given_up_on(demo: Demo, tmp_path: Path):
     send_with_one_deferred(demo, tmp_path)
-    later = at(demo, timedelta(days=2))
+    later = at(demo, timedelta(days=4))
     messages = len(list((demo.home.sink / "new").iterdir()))
 
     told = due(later)

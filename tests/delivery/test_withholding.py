@@ -11,14 +11,16 @@ import polars as pl
 import pytest
 
 from pipelines.contacts.address import address_hash
-from pipelines.delivery import sink
+from pipelines.delivery import approval, sink
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.sink import STATE_FILE
 from pipelines.demo.prepare import Demo
-from pipelines.errors import RelayUnavailable
+from pipelines.errors import LedgerRefused, RelayUnavailable
 from pipelines.lake import Lake
 from pipelines.schema import CONSENTS, CONTACTS
+from pipelines.settings import DeliveryMode
+from pipelines.workspace import open_workspace
 
 LATE = Consent(late=True)
 
@@ -140,3 +142,45 @@ def test_a_contact_whose_new_address_is_suppressed_gets_nothing(demo: Demo):
 
     assert "gone@mail.example" not in delivered_to(demo)
     assert states(demo)["withheld", "suppressed_since"] == 1
+
+
+def test_what_was_sent_to_the_sink_is_not_gone_on_with_through_another_mode(demo: Demo):
+    send_campaign(demo.campaign, demo.workspace, consent=LATE)
+    changes = {
+        "delivery_mode": DeliveryMode.REDIRECT, "redirect_to": "one@shop.example",
+        "relay_host": "127.0.0.1", "relay_tls": "none",
+    }  # fmt: skip
+    with sink.running(demo.home, demo.settings) as (_, port):
+        settings = demo.settings.model_copy(update={**changes, "relay_port": port})
+        with pytest.raises(LedgerRefused, match="delivery"):
+            send_campaign(demo.campaign, open_workspace(settings), consent=LATE)
+
+
+def test_a_second_occurrence_planned_before_the_first_was_sent_mails_nobody_again(demo: Demo):
+    space, second = demo.workspace, f"{demo.campaign}@two"
+    approval.approve(second, by="test", workspace=space)
+    approval.freeze_audience(second, space)
+    first = send_campaign(demo.campaign, space, consent=LATE)
+
+    again = send_campaign(second, space, consent=LATE)
+
+    assert (first.sent_this_run, again.sent_this_run) == (first.audience, 0)
+    assert again.counts == {"withheld": again.audience}
+
+
+def test_a_bounce_of_the_one_address_everything_is_redirected_to_suppresses_nobody(
+    demo: Demo, tmp_path: Path
+):
+    script = tmp_path / "script.json"
+    gone = {"stage": "rcpt", "nth": 1, "times": 10**6, "reply": "550 5.1.1 No such user"}
+    script.write_text(json.dumps([gone]))
+    changes = {
+        "delivery_mode": DeliveryMode.REDIRECT, "redirect_to": "typo@shop.example",
+        "relay_host": "127.0.0.1", "relay_tls": "none",
+    }  # fmt: skip
+
+    with sink.running(demo.home, demo.settings, script=script) as (_, port):
+        settings = demo.settings.model_copy(update={**changes, "relay_port": port})
+        send_campaign(demo.campaign, open_workspace(settings), consent=LATE)
+
+    assert PeopleStore(demo.home.people).export().is_empty()
