@@ -50,21 +50,24 @@ def core(sources: list[Source]) -> dg.AssetsDefinition:
 
         opened = lake.open()
         known = discover(workspace.project).values()
-        candidate = build([each for each in known if isinstance(each, Source)], opened)
-        outcomes = check(candidate[CONTACTS.name])
-        for each in outcomes:
-            yield dg.AssetCheckResult(
-                passed=each.success,
-                check_name=each.name,
-                asset_key=["core", "contacts"],
-                severity=dg.AssetCheckSeverity.ERROR
-                if each.severity == "blocking"
-                else dg.AssetCheckSeverity.WARN,
-                metadata={"observed": each.observed, "failing": each.failing},
-            )
-        if any(each.blocks for each in outcomes):
-            raise dg.Failure("Nothing was written: the last good tables stay", allow_retries=False)
-        changed = write(candidate, opened)
+        with opened.alone("core"):
+            candidate = build([each for each in known if isinstance(each, Source)], opened)
+            outcomes = check(candidate[CONTACTS.name])
+            for each in outcomes:
+                yield dg.AssetCheckResult(
+                    passed=each.success,
+                    check_name=each.name,
+                    asset_key=["core", "contacts"],
+                    severity=dg.AssetCheckSeverity.ERROR
+                    if each.severity == "blocking"
+                    else dg.AssetCheckSeverity.WARN,
+                    metadata={"observed": each.observed, "failing": each.failing},
+                )
+            if any(each.blocks for each in outcomes):
+                raise dg.Failure(
+                    "Nothing was written: the last good tables stay", allow_retries=False
+                )
+            changed = write(candidate, opened)
         for table in TABLES:
             yield told(table, candidate[table.name], table.name in changed)
 

@@ -7,8 +7,10 @@ use it are spawned, never forked (delta-rs and Polars break after a fork).
 
 from __future__ import annotations
 
+import fcntl
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +52,14 @@ class Lake:
         """Every table there is: those written, and those declared."""
         written = (log.parent for log in self.root.glob("*/*/_delta_log"))
         return sorted({*TABLES, *(f"{path.parent.name}.{path.name}" for path in written)})
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Keep every other process out of the same `alone` while the block runs; waits for its turn."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / f".{what}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def version(self, name: str) -> int | None:
         """The newest version, or None when nothing was ever written."""

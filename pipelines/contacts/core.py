@@ -31,7 +31,8 @@ from pipelines.schema import (
 )
 from pipelines.settings import Home
 
-TABLES = (IDENTITIES, CONTACTS, CONSENTS, ORDERS, ORDER_LINES, PRODUCTS)
+# In the order they are written: of a merge, the withdrawal is there before the contact is.
+TABLES = (IDENTITIES, CONSENTS, CONTACTS, ORDERS, ORDER_LINES, PRODUCTS)
 KEYS = {
     IDENTITIES.name: ["source", "external_id"],
     CONTACTS.name: ["contact_id"],
@@ -88,9 +89,10 @@ def load_all(
         for source in chosen
         for each in ingest(source, lake=lake, exports_folder=home.exports, clock=clock, files=files)
     ]
-    candidate = build([s for s in found.values() if isinstance(s, Source)], lake)
-    require(candidate)
-    write(candidate, lake)
+    with lake.alone("core"):
+        candidate = build([s for s in found.values() if isinstance(s, Source)], lake)
+        require(candidate)
+        write(candidate, lake)
     failed = {name: each for name, each in found.items() if isinstance(each, SourceInvalid)}
     return LoadReport(exports, candidate[CONTACTS.name].height, failed)
 
@@ -115,7 +117,8 @@ def build(sources: Sequence[Source], lake: Lake) -> dict[str, pl.DataFrame]:
     """The candidate of every core table, by name.
 
     Rows are carried over from sources not given, and from one whose mapping no longer fits its raw
-    rows: loading that one says so, and keeps no other from being loaded.
+    rows: loading that one says so, and keeps no other from being loaded. Call it and `write` under
+    `lake.alone("core")`: two loads at once would give one id to two people.
     """
     raw = {source.name: raw_tables(source, lake) for source in sources}
     loaded = [s for s in sources if raw[s.name] and not misfits(s, raw[s.name], lake)]

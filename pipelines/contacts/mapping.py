@@ -89,6 +89,9 @@ def _judge(rows: pl.DataFrame, entity: Entity, fields: Fields, source: Source) -
         rows = _with_address(rows, readings["address"])
         problems.append(pl.col("_address_problem"))
         extra.append(pl.col("_address_normalised").alias("address_normalised"))
+    if entity is Entity.SUPPRESSIONS:
+        # Whoever can be told apart is suppressed: a time nobody can read is no reason to mail them.
+        problems = [pl.col("_address_problem")]
     reasons = pl.concat_list(*problems).list.drop_nulls().list.unique(maintain_order=True)
     fields_read = [reading.value.alias(name) for name, reading in readings.items()]
     return rows.select(*map(pl.col, ROW), *fields_read, *extra, reasons.alias("reasons"))

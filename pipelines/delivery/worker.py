@@ -42,6 +42,7 @@ from pipelines.lake import Lake
 from pipelines.settings import DeliveryMode, Home, Settings
 
 TRIES = 3
+REFUSALS = 5  # one after the other, with nothing accepted between
 RETRY_AFTER = timedelta(minutes=5)
 ORPHAN_SECONDS = 5.0
 
@@ -87,6 +88,7 @@ class Worker:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     settled: list[Settlement] = field(default_factory=list)
     broken: RelayUnavailable | None = None
+    refusals: int = 0
 
     def __post_init__(self) -> None:
         task = self.task
@@ -233,11 +235,14 @@ class Worker:
     def _outcome(self, row: Row, outcome: Outcome, message_id: str) -> None:
         reply, kind = outcome.reply, classify(outcome.reply).value
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
+            self.refusals = 0
             self._settle(row, State.ACCEPTED, reply_class=kind, message_id=message_id)
         elif classify(reply) is ReplyClass.RELAY:
-            # Said of us, not of this recipient: nobody else fares better until it is set right.
+            # Said of us, not of this recipient; but one server's word at RCPT is not yet everybody's.
             self._settle(row, State.DEFERRED, reply_class=kind, reply=reply.masked)
-            raise unavailable(self.task.relay, reply.masked)
+            self.refusals += 1
+            if outcome.stage is not Stage.RCPT or self.refusals >= REFUSALS:
+                raise unavailable(self.task.relay, reply.masked)
         elif reply.code // 100 == 5:
             # First: were we to die between the two, the reply would be lost and the person mailed again.
             is_theirs = self.task.settings.delivery_mode is not DeliveryMode.REDIRECT

@@ -28,13 +28,14 @@ exports:
       reason: why
       scope: {column: scope, values: {everything: all, letters: topic}}
       scope_key: topic
+      since_at: {column: since, format: "%d.%m.%Y"}
 """
 LIST = """\
-email,why,scope,topic
-Ada@Shop.example,unsubscribed,everything,
-bert@shop.example,complaint,letters,news
-nobody at shop.example,unsubscribed,everything,
-cleo@shop.example,bored,everything,
+email,why,scope,topic,since
+Ada@Shop.example,unsubscribed,everything,,31.02.2026
+bert@shop.example,complaint,letters,news,01.02.2026
+nobody at shop.example,unsubscribed,everything,,
+cleo@shop.example,bored,everything,,
 """
 
 
@@ -70,7 +71,7 @@ def test_whoever_the_list_names_is_suppressed_as_far_as_it_says(space: Workspace
     }
 
 
-def test_a_row_that_names_no_address_is_quarantined_and_an_unknown_reason_suppresses_all_the_same(
+def test_only_a_row_that_names_no_address_is_quarantined_whatever_else_cannot_be_read(
     space: Workspace,
 ):
     refused = space.lake.read("quarantine.suppressions").sort("row_number").collect()
