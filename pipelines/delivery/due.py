@@ -50,12 +50,6 @@ def overdue(bundle: Bundle, now: datetime) -> bool:
     return now > last + bundle.campaign.late_by
 
 
-def has_expired(bundle: Bundle, now: datetime) -> bool:
-    """Whether nobody is to be tried again: `expires_after` its last time."""
-    last = last_due(bundle.campaign) or bundle.approved_at
-    return now > last + max(bundle.campaign.expires_after, bundle.campaign.late_by)
-
-
 def hold_when_overdue(bundle: Bundle, now: datetime) -> None:
     """Raises SendHeld for a campaign whose time has passed."""
     if not overdue(bundle, now):
@@ -72,9 +66,9 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
     first = first_due(bundle.campaign)
     if first is not None and now < first:
         return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")
-    work = left_to_do(bundle.key, workspace)
+    work = left_to_do(bundle, workspace)
     if overdue(bundle, now):
-        if work.deferred and has_expired(bundle, now):
+        if work.expiring:
             return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
         return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     if is_held(workspace.home.ledgers / f"{bundle.key}.lock"):
@@ -89,16 +83,17 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
 
 @dataclass(frozen=True)
 class Work:
-    """Recipients of a campaign who are due now, who will be, and who wait for another try."""
+    """Recipients of a campaign who are due now, who will be, who wait for another try, and too long."""
 
     now: int
     later: int
     deferred: int
+    expiring: int
 
 
-def left_to_do(key: str, workspace: Workspace) -> Work:
+def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
     """What a send of the frozen audience would find to do; an audience not planned yet is all due."""
-    now = workspace.clock.now()
+    key, now = bundle.key, workspace.clock.now()
     audience = workspace.lake.read(AUDIENCE.name).filter(
         pl.col("campaign") == key, pl.col("decision") == Decision.MAIL.value
     )
@@ -108,10 +103,11 @@ def left_to_do(key: str, workspace: Workspace) -> Work:
     total, due_now, later = (int(value) for value in pl.DataFrame(times).row(0))
     path = workspace.home.ledgers / f"{key}.sqlite"
     if not path.exists():
-        return Work(now=due_now if total else 1, later=later, deferred=0)
+        return Work(now=due_now if total else 1, later=later, deferred=0, expiring=0)
     ledger = Ledger(path)
     try:
         counts, again = ledger.counts(), ledger.due_again(now)
+        expiring = ledger.expiring(now - bundle.campaign.expires_after)
     finally:
         ledger.close()
     unclaimed = total - sum(counts.values())
@@ -119,4 +115,5 @@ def left_to_do(key: str, workspace: Workspace) -> Work:
         now=max(0, unclaimed - later) + again,
         later=min(later, max(0, unclaimed)),
         deferred=counts.get(State.DEFERRED.value, 0),
+        expiring=expiring,
     )

@@ -193,13 +193,37 @@ class Ledger:
         marks.renew()
         return epoch
 
-    def expire(self, at: datetime) -> int:
-        """Give up on everybody who would still be tried again."""
+    def free(self, contacts: Iterable[int], *, epoch: int) -> None:
+        """Give back claims of this epoch of which nothing was sent: as if they had not been made."""
+        rows = [(contact, epoch) for contact in contacts]
+        with _Transaction(self._db):
+            self._db.executemany(
+                "delete from sends where contact_id = ? and state = 'claimed' and epoch = ?"
+                " and attempts = 1",
+                rows,
+            )
+            self._db.executemany(
+                "update sends set state = 'deferred', next_at = claimed_at"
+                " where contact_id = ? and state = 'claimed' and epoch = ?",
+                rows,
+            )
+
+    def expire(self, *, tried_before: datetime, at: datetime) -> int:
+        """Give up on everybody deferred who was last tried before a time."""
         with _Transaction(self._db):
             return self._db.execute(
-                "update sends set state = 'expired', settled_at = ? where state = 'deferred'",
-                (micros(at),),
+                "update sends set state = 'expired', settled_at = ?"
+                " where state = 'deferred' and claimed_at < ?",
+                (micros(at), micros(tried_before)),
             ).rowcount
+
+    def expiring(self, tried_before: datetime) -> int:
+        """How many `expire` would give up on."""
+        row = self._db.execute(
+            "select count(*) from sends where state = 'deferred' and claimed_at < ?",
+            (micros(tried_before),),
+        ).fetchone()
+        return int(row[0])
 
     def doubt(self, candidates: Iterable[Candidate], *, at: datetime) -> None:
         """Put everybody in doubt whose fate is unknown: after a lost or older ledger."""

@@ -16,7 +16,7 @@ import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import approval, sink
-from pipelines.delivery.due import has_expired, hold_when_overdue, left_to_do, overdue
+from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
@@ -53,9 +53,8 @@ def send_campaign(
     bundle = approval.approved(key, workspace)
     mailed = _mailed(key, workspace)
     if not consent.late and overdue(bundle, workspace.clock.now()):
-        is_over = has_expired(bundle, workspace.clock.now())
-        if is_over and left_to_do(key, workspace).deferred:
-            ended = _give_up(key, workspace, mailed)
+        if left_to_do(bundle, workspace).expiring:
+            ended = _give_up(bundle, workspace, mailed)
             if not ended.unclaimed:
                 return ended
         hold_when_overdue(bundle, workspace.clock.now())
@@ -67,13 +66,14 @@ def send_campaign(
         return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
 
 
-def _give_up(key: str, workspace: Workspace, mailed: pl.DataFrame) -> SendResult:
-    """The last word on whoever is still deferred when a campaign's time is over: expired."""
+def _give_up(bundle: Bundle, workspace: Workspace, mailed: pl.DataFrame) -> SendResult:
+    """The last word on whoever was deferred for `expires_after` when a campaign's time is over."""
+    key, now = bundle.key, workspace.clock.now()
     started = workspace.clock.monotonic()
     lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
     try:
         ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
-        ledger.expire(workspace.clock.now())
+        ledger.expire(tried_before=now - bundle.campaign.expires_after, at=now)
         workspace.lake.replace(SENDS, export_sends(key, ledger, mailed), campaign=key)
         counts, epoch = ledger.counts(), ledger.epoch
         ledger.close()

@@ -117,7 +117,7 @@ class Session(asyncio.Protocol):
             self._script.reach("body")
         end = self._buffer.find(_END, self._body_from)
         if end < 0:
-            self._body_from = max(1, len(self._buffer) - len(_END))
+            self._body_from = max(0, len(self._buffer) - len(_END))
             return False
         message = bytes(self._buffer[2 : end + 2]).replace(b"\r\n.", b"\r\n")
         message = message[1:] if message.startswith(b".") else message

@@ -87,6 +87,7 @@ class Worker:
     pipe: Pipe
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     settled: list[Settlement] = field(default_factory=list)
+    freed: list[int] = field(default_factory=list)
     broken: RelayUnavailable | None = None
     refusals: int = 0
 
@@ -120,6 +121,7 @@ class Worker:
                 group.create_task(self._claim(claimed, lines))
         finally:
             self._flush(all_of_them=True)
+            self.ledger.free(self.freed, epoch=self.task.epoch)
         if self.broken is not None:
             raise self.broken
 
@@ -155,9 +157,7 @@ class Worker:
         while (row := await claimed.get()) is not None:
             if self.stopping.is_set():
                 # Provably unsent: left claimed, a restart of the machine would put it in doubt.
-                now = self.clock.now()
-                free = Settlement(row["contact_id"], State.DEFERRED, reason="stopped", next_at=now)
-                self.settled.append(free)
+                self.freed.append(row["contact_id"])
                 continue
             try:
                 connection = await self._deliver(row, connection)

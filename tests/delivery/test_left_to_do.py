@@ -16,7 +16,7 @@ from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.sink import STATE_FILE
 from pipelines.demo.prepare import Demo
-from pipelines.errors import LedgerRefused, SendHeld
+from pipelines.errors import LedgerRefused, RelayUnavailable, SendHeld
 from pipelines.lake import Lake
 from pipelines.workspace import Workspace, open_workspace
 
@@ -48,10 +48,11 @@ def test_a_campaign_that_was_sent_to_everybody_is_not_started_again(sent: Demo):
 
 def test_who_is_deferred_is_due_again_when_the_time_has_come(demo: Demo, tmp_path: Path):
     send_with_one_deferred(demo, tmp_path)
+    bundle = approval.approved(demo.campaign, demo.workspace)
 
     now, soon = (
-        left_to_do(demo.campaign, demo.workspace),
-        left_to_do(demo.campaign, at(demo, timedelta(minutes=6))),
+        left_to_do(bundle, demo.workspace),
+        left_to_do(bundle, at(demo, timedelta(minutes=6))),
     )
 
     assert (now.now, now.deferred) == (0, 1)
@@ -70,6 +71,25 @@ def test_who_is_still_deferred_when_the_time_is_over_is_given_up_on(demo: Demo, 
     assert states(demo)["expired"] == 1
     assert len(list((demo.home.sink / "new").iterdir())) == messages
     assert [each.start for each in due(later)] == [False]
+
+
+def test_who_was_claimed_and_not_begun_when_a_run_stops_is_free_and_never_given_up_on(
+    demo: Demo, tmp_path: Path
+):
+    script = tmp_path / "script.json"
+    refusal = {"stage": "mail", "nth": 9, "times": 10**6, "reply": "530 5.7.0 log in first"}
+    script.write_text(json.dumps([refusal]))
+    with (
+        sink.running(demo.home, demo.settings, script=script),
+        pytest.raises(RelayUnavailable),
+    ):
+        send_campaign(demo.campaign, demo.workspace)
+
+    left = states(demo)
+
+    assert left["claimed"] == 0
+    assert left["unclaimed"] > 50
+    assert left["deferred"] <= demo.settings.connections
 
 
 def test_once_somebody_was_mailed_nothing_else_can_be_approved_in_its_place(sent: Demo):
