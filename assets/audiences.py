@@ -15,7 +15,7 @@ from pipelines.delivery.people import PeopleStore
 from pipelines.partitions import CAMPAIGN
 from pipelines.resources import WorkspaceResource
 from pipelines.schema import SUPPRESSIONS
-from pipelines.segments.segment import discover
+from pipelines.segments.project import discover
 from pipelines.settings import Settings
 
 OWNER = "team:marketing"

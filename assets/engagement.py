@@ -6,8 +6,10 @@ import dagster as dg
 
 from assets.shown import sample
 from pipelines.engagement import rollup
+from pipelines.refresh import made_anew
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.schema import ENGAGEMENT, ENGAGEMENT_EVENTS
+from pipelines.segments.header import Refresh
 from streaming import flow
 
 EVENTS_KEY = dg.AssetKey(["core", "engagement_events"])
@@ -48,6 +50,7 @@ def stream_keeps_up(lake: LakeResource, workspace: WorkspaceResource) -> dg.Asse
     owners=OWNERS,
     group_name="engagement",
     kinds={"polars", "deltalake"},
+    automation_condition=made_anew(Refresh.DAILY),
 )
 def engagement(lake: LakeResource, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """One row per contact who was ever sent a message or did something; machines left out."""

@@ -1,53 +1,72 @@
 """Segments: one asset per file in sql/segments, found, not registered."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import dagster as dg
 
-from assets.shown import sample
+from assets.shown import sample, sizes_over_time
 from assets.unreadable import unreadable
+from pipelines.errors import LettermillError
+from pipelines.lake import Lake
+from pipelines.refresh import made_anew
 from pipelines.resources import LakeResource, WorkspaceResource
-from pipelines.segments.members import Change, write
-from pipelines.segments.run import Members, evaluate
-from pipelines.segments.segment import Segment, discover, load
+from pipelines.schema import SEGMENT_HISTORY, SEGMENT_RUNS
+from pipelines.segments.checks import Outcome, described
+from pipelines.segments.header import Refresh
+from pipelines.segments.history import runs
+from pipelines.segments.members import Change, as_before, is_current, judged, write
+from pipelines.segments.project import SqlFiles, discover, load, sql_files
+from pipelines.segments.run import Members, run
+from pipelines.segments.segment import Segment, SqlFile
 from pipelines.settings import Settings
 
 OWNER = "team:analytics"
+# Written beside the members by every run; no asset of their own.
+KEPT_BY_RUNS = (SEGMENT_HISTORY.name, SEGMENT_RUNS.name)
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """An asset for every segment; one that cannot be read is an asset that fails and says why."""
-    found = discover(Settings.load().project)
+    project = Settings.load().project
+    files = sql_files(project)
     return dg.Definitions(
         assets=[
-            _asset(entry)
+            _asset(entry, files)
             if isinstance(entry, Segment)
             else unreadable(["segments", name], entry, group="segments", owner=OWNER)
-            for name, entry in found.items()
+            for name, entry in discover(project).items()
         ]
     )
 
 
 class SegmentConfig(dg.Config):
-    """as_of: the time the segment asks about, with its zone; empty for now."""
+    """as_of: the time the segment asks about, with its zone; empty for now.
+
+    force: evaluate it although nothing it reads has changed.
+    """
 
     as_of: str = ""
+    force: bool = False
 
 
-def _asset(segment: Segment) -> dg.AssetsDefinition:
+def _asset(segment: Segment, files: SqlFiles) -> dg.AssetsDefinition:
     @dg.asset(
         key=["segments", segment.name],
-        deps=[dg.AssetKey(name.split(".")) for name in segment.inputs],
+        deps=upstream(segment),
         group_name="segments",
         kinds={"sql", "duckdb"},
         owners=[segment.header.owner],
-        description=f"{segment.header.grain.capitalize()}. {segment.header.description}.",
+        tags={"status": segment.header.status.value},
+        description=described_as(segment),
         code_version=segment.code_version,
+        automation_condition=refreshed(segment, files),
         check_specs=[
             dg.AssetCheckSpec(
-                "not_empty", asset=["segments", segment.name], description="Somebody is in it."
+                name, asset=["segments", segment.name], description=told, blocking=blocks
             )
+            for name, (told, blocks) in described(segment.header.checks).items()
         ],
     )
     def members(
@@ -55,13 +74,21 @@ def _asset(segment: Segment) -> dg.AssetsDefinition:
         config: SegmentConfig,
         lake: LakeResource,
         workspace: WorkspaceResource,
-    ) -> dg.MaterializeResult:
-        current = load(workspace.project, segment.name)
-        clock = workspace.clock()
-        opened = lake.open()
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        clock, opened = workspace.clock(), lake.open()
+        current, known = load(workspace.project, segment.name), sql_files(workspace.project)
         as_of = datetime.fromisoformat(config.as_of) if config.as_of else clock.now()
-        found = evaluate(current, lake=opened, as_of=as_of, clock=clock)
-        change = write(current, found, opened)
+        if not config.force and is_current(current, known, opened):
+            context.log.info("segment=%s skipped=nothing_it_reads_changed", segment.name)
+            yield from _as_before(segment, opened, clock.now())
+            return
+        found = run(current, lake=opened, as_of=as_of, files=known, clock=clock)
+        outcomes = judged(current, found, opened, now=clock.now())
+        for each in outcomes:
+            yield _result(segment, each)
+        if any(each.stops for each in outcomes):
+            raise dg.Failure("Nothing was written: the last good members stay", allow_retries=False)
+        change = write(current, found, opened, files=known, outcomes=outcomes)
         context.log.info(
             "segment=%s size=%d joined=%d left=%d",
             segment.name,
@@ -69,12 +96,62 @@ def _asset(segment: Segment) -> dg.AssetsDefinition:
             change.joined,
             change.left,
         )
-        check = dg.AssetCheckResult(
-            passed=change.size > 0, check_name="not_empty", severity=dg.AssetCheckSeverity.WARN
-        )
-        return dg.MaterializeResult(metadata=_metadata(found, change), check_results=[check])
+        plot = sizes_over_time(runs(segment.name, opened))
+        yield dg.MaterializeResult(metadata={**_metadata(found, change), "size over time": plot})
 
     return members
+
+
+def upstream(file: SqlFile) -> list[dg.AssetKey]:
+    """The assets a file reads. Not what was sent: that decides tomorrow's segments, and these decide
+    tomorrow's sends, a circle through time that a graph of one moment cannot draw.
+    """
+    assets = [name.split(".") for name in file.inputs if not name.startswith("campaigns.")]
+    return [dg.AssetKey(key) for key in assets if ".".join(key) not in KEPT_BY_RUNS]
+
+
+def refreshed(file: SqlFile, files: SqlFiles) -> dg.AutomationCondition:
+    """By its header, or on change when nothing in it asks the time."""
+    try:
+        asks = files.asks_the_time(file)
+    except LettermillError:
+        asks = file.uses_as_of
+    return made_anew(file.header.refresh if asks else Refresh.ON_CHANGE)
+
+
+def described_as(file: SqlFile) -> str:
+    """The header's description, grain and parameters, for the UI."""
+    header = file.header
+    lines = [f"{header.grain[:1].upper()}{header.grain[1:]}. {file.description}."]
+    if header.replaced_by:
+        lines.append(f"Deprecated: read {file.layer}.{header.replaced_by} instead.")
+    lines += [
+        f"`${name}` = {each.default}: {each.description}"
+        for name, each in header.parameters.items()
+    ]
+    return "\n\n".join(lines)
+
+
+def _result(segment: Segment, outcome: Outcome) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity.ERROR if outcome.blocks else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        passed=outcome.passed,
+        check_name=outcome.name,
+        asset_key=["segments", segment.name],
+        severity=severity,
+        metadata={"found": outcome.told},
+    )
+
+
+def _as_before(
+    segment: Segment, lake: Lake, now: datetime
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """What the last run found still holds: the same checks, the same size."""
+    size, outcomes = as_before(segment.name, lake, now=now)
+    for each in outcomes:
+        yield _result(segment, each)
+    told = dg.MetadataValue.text("nothing it reads has changed")
+    yield dg.MaterializeResult(metadata={"dagster/row_count": size, "skipped": told})
 
 
 def _metadata(found: Members, change: Change) -> dict[str, dg.MetadataValue]:
@@ -86,5 +163,6 @@ def _metadata(found: Members, change: Change) -> dict[str, dg.MetadataValue]:
         "left": dg.MetadataValue.int(change.left),
         "sample": sample(found.frame),
         "versions read": dg.MetadataValue.json(found.pins),
+        "bytes read": dg.MetadataValue.int(found.bytes_read),
         "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
     }

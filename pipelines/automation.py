@@ -27,8 +27,8 @@ load = dg.define_asset_job(
 )
 segments = dg.define_asset_job(
     "segments",
-    selection=dg.AssetSelection.groups("engagement", "segments"),
-    description="Roll up what recipients did, then evaluate every segment.",
+    selection=dg.AssetSelection.groups("engagement", "marts", "segments"),
+    description="Roll up what recipients did, then make every mart and segment anew.",
 )
 reports = dg.define_asset_job(
     "reports",
@@ -41,13 +41,6 @@ nightly_load = dg.ScheduleDefinition(
     cron_schedule="0 4 * * *",
     execution_timezone="UTC",
     description="The exports of the day, before anybody is at work.",
-)
-morning_segments = dg.ScheduleDefinition(
-    name="morning_segments",
-    job=segments,
-    cron_schedule="0 5 * * *",
-    execution_timezone="UTC",
-    description="Every segment once a day; a campaign evaluates its own again when it is due.",
 )
 
 
@@ -125,6 +118,14 @@ def campaign_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     )
 
 
+segments_stay_fresh = dg.AutomationConditionSensorDefinition(
+    "segments_stay_fresh",
+    target=dg.AssetSelection.groups("engagement", "marts", "segments"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Evaluates segments and marts when what they read has changed, or as often as they ask.",
+)
+
 JOBS = [load, segments, reports]
-SCHEDULES = [nightly_load, morning_segments, morning_reports]
-SENSORS = [campaign_folder_added, campaign_due]
+SCHEDULES = [nightly_load, morning_reports]
+SENSORS = [campaign_folder_added, campaign_due, segments_stay_fresh]

@@ -19,4 +19,5 @@ def defs() -> dg.Definitions:
         sensors=SENSORS,
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(dg.load_from_defs_folder(path_within_project=CHECKOUT), wiring)
+    assets = dg.load_from_defs_folder(path_within_project=CHECKOUT)
+    return dg.Definitions.merge(assets, wiring)

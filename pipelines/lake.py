@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pipelines.clock import Clock, SystemClock
 from pipelines.errors import Problem, TableMissing, did_you_mean
 from pipelines.schema import TABLES, Table
+from pipelines.snapshot import Snapshot
 
 ATTEMPTS = 10
 # Readers hold files of the version they pinned; a vacuum must not take them away (DESIGN: 30 days).
@@ -80,15 +81,25 @@ class Lake:
         known = [entry for entry in delta.history() if entry["timestamp"] <= moment]
         return int(known[0]["version"]) if known else None
 
-    def schema(self, name: str, version: int | None = None) -> pl.Schema:
+    def snapshot(self, name: str, version: int | None = None) -> Snapshot:
+        """One version of a table, the newest if None. Raises TableMissing when there is no such table."""
         delta = self._open(name, version)
         if delta is not None:
             empty = pa.schema(delta.schema().to_arrow()).empty_table()
-            return pl.DataFrame(pl.from_arrow(empty)).schema
+            return Snapshot(
+                name,
+                int(delta.version()),
+                pl.DataFrame(pl.from_arrow(empty)).schema,
+                tuple(uri.removeprefix("file://") for uri in delta.file_uris()),
+                tuple(delta.metadata().partition_columns),
+            )
         if name in TABLES:
-            return TABLES[name].schema
+            return Snapshot(name, None, TABLES[name].schema)
         do = "See what there is: lettermill tables"
         raise TableMissing(f"there is no table {name}.{did_you_mean(name, self.names())}", do=do)
+
+    def schema(self, name: str, version: int | None = None) -> pl.Schema:
+        return self.snapshot(name, version).schema
 
     def files(self, name: str, version: int | None = None) -> list[str]:
         """The Parquet files of one version; none for a table that is declared only."""
@@ -100,16 +111,22 @@ class Lake:
         delta = self._open(name, version)
         return 0 if delta is None else int(delta.count())
 
+    def size(self, name: str, version: int | None = None) -> int:
+        """Bytes of one version's files."""
+        delta = self._open(name, version)
+        if delta is None:
+            return 0
+        return sum(pa.table(delta.get_add_actions(flatten=True))["size_bytes"].to_pylist())
+
+    def changed_at(self, name: str, version: int | None = None) -> datetime | None:
+        """When a version, the newest if None, was written; None when nothing was."""
+        delta = self._open(name, version)
+        if delta is None:
+            return None
+        return datetime.fromtimestamp(delta.history(1)[0]["timestamp"] / 1000, UTC)
+
     def read(self, name: str, version: int | None = None) -> pl.LazyFrame:
-        schema = self.schema(name, version)
-        files = self.files(name, version)
-        if not files:
-            return pl.LazyFrame(schema=schema)
-        # Columns that older files lack are null; the order is the table's own.
-        scan = pl.scan_parquet(
-            files, missing_columns="insert", extra_columns="ignore", schema=schema
-        )
-        return scan.select(schema.names())
+        return self.snapshot(name, version).scan()
 
     def connect(
         self,
@@ -131,18 +148,7 @@ class Lake:
 
     def select(self, name: str, version: int | None = None) -> str:
         """The SELECT that reads one version, with every column and type as Delta has them."""
-        types = _duckdb_types(self.schema(name, version))
-        files = self.files(name, version)
-        if not files:
-            columns = ", ".join(f'null::{kind} as "{column}"' for column, kind in types.items())
-            return f"select {columns} where false"
-        held = set(pl.read_parquet_schema(files[0])) if len(files) == 1 else set(types)
-        columns = ", ".join(
-            f'"{column}"::{kind} as "{column}"' if column in held else f'null::{kind} as "{column}"'
-            for column, kind in types.items()
-        )
-        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        return f"select {columns} from read_parquet([{listed}], union_by_name = true)"
+        return self.snapshot(name, version).select()
 
     def append(
         self, table: Table, frame: pl.DataFrame, *, transactions: Mapping[str, int] | None = None
@@ -207,6 +213,19 @@ class Lake:
                 do="Versions are kept for 30 days, for 14 where a table holds personal data",
             ) from error
 
+    def _lay_out(self, table: Table) -> None:
+        """Give a table that was written before it was partitioned its files anew."""
+        delta = self._open(table.name, None) if table.partitioned else None
+        if delta is None or tuple(delta.metadata().partition_columns) == table.partitioned:
+            return
+        write_deltalake(
+            self.path(table.name),
+            pl.DataFrame(self.read(table.name).collect()),
+            mode="overwrite",
+            schema_mode="overwrite",
+            partition_by=list(table.partitioned),
+        )
+
     def _write(
         self,
         table: Table,
@@ -217,6 +236,7 @@ class Lake:
         transactions: Mapping[str, int] | None = None,
     ) -> int:
         rows = frame.select(table.schema.names()).cast(table.schema)
+        self._lay_out(table)
         marks = [
             Transaction(app_id=app, version=version)
             for app, version in (transactions or {}).items()
@@ -230,6 +250,7 @@ class Lake:
                     mode=mode,
                     predicate=predicate if self.version(table.name) is not None else None,
                     schema_mode="merge" if mode == "append" or predicate else "overwrite",
+                    partition_by=list(table.partitioned) or None,
                     configuration=_configuration(table),
                     commit_properties=CommitProperties(app_transactions=marks or None),
                 )
@@ -252,17 +273,6 @@ def _configuration(table: Table) -> dict[str, str]:
         # Minima and maxima of an address stay in the log after the row is gone.
         settings["delta.dataSkippingNumIndexedCols"] = "0"
     return settings
-
-
-def _duckdb_types(schema: pl.Schema) -> dict[str, str]:
-    empty = pl.DataFrame(schema=schema)
-    connection = duckdb.connect()
-    try:
-        connection.register("empty_frame", empty.to_arrow())
-        described = connection.execute("describe empty_frame").fetchall()
-    finally:
-        connection.close()
-    return {row[0]: row[1] for row in described}
 
 
 def _quoted(value: str) -> str:

@@ -27,6 +27,8 @@ class Table:
     personal: bool = False
     # Rows are replaced and read by this column, a campaign or a segment at a time.
     by: tuple[str, ...] = field(default=())
+    # Columns each value of which has files of its own: replacing one leaves the others' files alone.
+    partitioned: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
@@ -132,6 +134,18 @@ PRODUCTS = Table(
         "source": TEXT,
     },
 )
+ACTIVITIES = Table(
+    "core.activities",
+    "one row per thing a contact did at a source, such as in its shop",
+    {
+        "activity_id": TEXT,  # source:external id
+        "contact_id": WHOLE,
+        "kind": TEXT,  # view | cart | sign_in | any other word the source maps
+        "occurred_at": UTC_TIME,
+        "product_id": TEXT,  # what it was about; null where it was about no product
+        "source": TEXT,
+    },
+)
 ENGAGEMENT_EVENTS = Table(
     "core.engagement_events",
     "one row per event: something a recipient, or a machine on their behalf, did",
@@ -172,6 +186,24 @@ SEGMENT_HISTORY = Table(
     "one row per stay of a contact in a segment",
     {"segment": TEXT, "contact_id": WHOLE, "joined_at": UTC_TIME, "left_at": UTC_TIME},
     by=("segment",),
+    partitioned=("segment",),
+)
+SEGMENT_RUNS = Table(
+    "segments.runs",
+    "one row per run of a segment that kept its members",
+    {
+        "segment": TEXT,
+        "as_of": UTC_TIME,
+        "ran_at": UTC_TIME,
+        "size": WHOLE,
+        "contacts": WHOLE,  # all contacts there were
+        "joined": WHOLE,
+        "left": WHOLE,
+        "seconds": pl.Float64,
+        "code_version": TEXT,  # of the file and of all it stands on
+        "read_versions": TEXT,  # JSON object: table → version
+        "checks": TEXT,  # JSON list: name, passed, told
+    },
 )
 AUDIENCE = Table(
     "campaigns.audience",
@@ -242,9 +274,9 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     {
         table.name: table
         for table in (
-            IDENTITIES, CONTACTS, CONSENTS, SUPPRESSIONS, ORDERS, ORDER_LINES, PRODUCTS, ENGAGEMENT_EVENTS,
-            ENGAGEMENT, SEGMENT_HISTORY, AUDIENCE, SENDS, LEDGER_HEADS, CAMPAIGN_RESULTS,
-            REPORT_MAILS,
+            IDENTITIES, CONTACTS, CONSENTS, SUPPRESSIONS, ORDERS, ORDER_LINES, PRODUCTS, ACTIVITIES,
+            ENGAGEMENT_EVENTS, ENGAGEMENT, SEGMENT_HISTORY, SEGMENT_RUNS, AUDIENCE, SENDS, LEDGER_HEADS,
+            CAMPAIGN_RESULTS, REPORT_MAILS,
         )
     }
 )  # fmt: skip

@@ -81,5 +81,5 @@ def test_nothing_retries_or_automates_a_send(graph: dg.Definitions):
 def test_schedules_and_sensors_are_there(graph: dg.Definitions):
     repository = graph.get_repository_def()
 
-    assert {"nightly_load", "morning_segments"} <= {s.name for s in repository.schedule_defs}
+    assert {"nightly_load", "morning_reports"} <= {s.name for s in repository.schedule_defs}
     assert {"campaign_folder_added", "campaign_due"} <= {s.name for s in repository.sensor_defs}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from pipelines.campaigns import brands, topics
 from pipelines.campaigns.brands import Brand
 from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key, folder_of
 from pipelines.campaigns.topics import Topic
-from pipelines.errors import Problem, SendHeld
+from pipelines.errors import Problem, SegmentInvalid, SendHeld
+from pipelines.segments.project import sql_files
 
 CURRENT = "current"
 TEMPLATES = (Path("assets/templates/blocks"), Path("assets/templates/layouts"))
@@ -103,6 +105,10 @@ def fingerprints(campaign: Campaign, project: Path) -> dict[str, str]:
     """The sha256 of each file a campaign is made from, by its path in the project."""
     names = [*campaign.audience.include, *campaign.audience.exclude]
     paths: list[Path] = [project / SEGMENTS / f"{name}.sql" for name in names]
+    with suppress(
+        SegmentInvalid
+    ):  # which files it stands on cannot be told; the segment itself has changed
+        paths += (project / file.path for file in sql_files(project).needed_by(names))
     paths += [brands.brand_file(project, campaign.brand), project / topics.FILE]
     folders = [folder_of(project, campaign.slug), *(project / part for part in TEMPLATES)]
     for folder in folders:

@@ -37,6 +37,7 @@ from pipelines.campaigns.reading import headline, problems_of, read_yaml, unknow
 from pipelines.campaigns.topics import FILE as TOPICS_FILE
 from pipelines.campaigns.topics import Line, load_topics
 from pipelines.errors import CampaignInvalid, Problem, did_you_mean
+from pipelines.segments.header import Value
 
 FOLDER = Path("assets/campaigns")
 FILE = "campaign.yaml"
@@ -54,6 +55,8 @@ class Audience(BaseModel):
     exclude: list[Name] = []
     where: dict[ContactField, str | list[str]] = {}
     limit: Annotated[int, Field(ge=1)] | None = None
+    # Values of the segments' own parameters, by segment; their defaults otherwise.
+    parameters: dict[Name, dict[str, Value]] = {}
 
 
 class Variant(BaseModel):

@@ -9,7 +9,17 @@ import sys
 
 import typer
 
-from pipelines.cli import campaign, demo, dev, home, segment, source
+from pipelines.cli import (
+    campaign,
+    demo,
+    dev,
+    home,
+    mart,
+    segment,
+    segment_ask,
+    segment_preview,
+    source,
+)
 from pipelines.errors import LettermillError
 
 app = typer.Typer(
@@ -22,7 +32,10 @@ home.add_to(app)
 dev.add_to(app)
 demo.add_to(app)
 app.add_typer(source.app, name="source")
+for command in (segment_preview.preview, *segment_ask.COMMANDS):
+    segment.app.command()(command)
 app.add_typer(segment.app, name="segment")
+app.add_typer(mart.app, name="mart")
 app.add_typer(campaign.app, name="campaign")
 
 

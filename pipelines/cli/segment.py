@@ -1,25 +1,25 @@
-"""`lettermill segment …`: list, check, preview, test and run segments."""
+"""`lettermill segment …`: write, check, test and run segments."""
 
 from __future__ import annotations
 
-import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 from rich.table import Table as Grid
 
+from pipelines.campaigns.uses import campaigns_using
 from pipelines.cli.output import Workspace, console, emit_json, moment_of, out, workspace
-from pipelines.contacts.masking import masked
-from pipelines.errors import LettermillError, SegmentInvalid
-from pipelines.segments.cases import case_files, members_of, read_case
-from pipelines.segments.members import Change, compare, write
-from pipelines.segments.run import Members, evaluate
-from pipelines.segments.segment import Segment, discover, load
+from pipelines.cli.sql_files import check_files, run_cases
+from pipelines.errors import LettermillError, Problem, SegmentInvalid, did_you_mean
+from pipelines.segments.history import sizes
+from pipelines.segments.members import is_current, judged, write
+from pipelines.segments.project import SqlFiles, discover, load, sql_files
+from pipelines.segments.run import run as evaluate
+from pipelines.segments.segment import Segment, Status
+from pipelines.segments.skeleton import CASE, SQL
 from pipelines.settings import Settings
-
-SAMPLE = 5
 
 app = typer.Typer(help="Segments: one SQL file each.", no_args_is_help=True)
 AsOf = Annotated[str | None, typer.Option(help="The time $as_of stands for; now otherwise.")]
@@ -27,127 +27,150 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_segments() -> None:
+def list_segments(as_json: Json = False) -> None:
     """List the segments of the project with what they are for."""
+    found = discover(Settings.load().project)
+    if as_json:
+        emit_json([_listed(name, entry) for name, entry in found.items()])
+        return
     grid = Grid("segment", "status", "owner", "description", box=None, pad_edge=False)
-    for name, segment in discover(Settings.load().project).items():
-        if isinstance(segment, Segment):
-            header = segment.header
-            grid.add_row(name, header.status.value, header.owner, header.description)
-        else:
-            grid.add_row(name, "[red]unreadable[/]", "", f"lettermill segment check {name}")
+    for name, entry in found.items():
+        told = _listed(name, entry)
+        status = "[red]unreadable[/]" if told["status"] == "unreadable" else told["status"]
+        grid.add_row(name, status, told["owner"], told["description"])
     out.print(grid)
+
+
+def _listed(name: str, entry: Segment | SegmentInvalid) -> dict[str, str]:
+    if isinstance(entry, SegmentInvalid):
+        told = f"lettermill segment check {name}"
+        return {"segment": name, "status": "unreadable", "owner": "", "description": told}
+    header = entry.header
+    return {
+        "segment": name,
+        "status": header.status.value,
+        "owner": header.owner,
+        "description": entry.description,
+    }
+
+
+@app.command()
+def new(
+    name: str, owner: Annotated[str, typer.Option(help="Who answers for it.")] = "team:analytics"
+) -> None:
+    """Write a draft of a segment and of its first case, ready to be filled in."""
+    project = Settings.load().project
+    if problems := Segment.misnamed(name):
+        raise SegmentInvalid("that is no name for a segment", problems)
+    path = project / Segment.folder / f"{name}.sql"
+    case = project / "tests/sql/segments" / name / "first.yaml"
+    for file, text in ((path, SQL.format(owner=owner)), (case, CASE)):
+        if file.exists():
+            do = f"Look at it: lettermill segment check {name}"
+            raise SegmentInvalid(f"{file.relative_to(project)} is there already", do=do)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        console.print(f"[green]✓[/] {file.relative_to(project)}")
+    console.print(f"  Next: write the SELECT, then lettermill segment check {name}")
 
 
 @app.command()
 def check(name: Annotated[str | None, typer.Argument()] = None) -> None:
-    """Read one segment, or all, and say everything that is wrong."""
-    found = discover(Settings.load().project)
+    """Read one segment, or all, bind it to the lake's tables, and say everything that is wrong."""
+    project = Settings.load().project
     if name is not None:
-        found = {name: load(Settings.load().project, name)}
-    wrong = [entry for entry in found.values() if isinstance(entry, SegmentInvalid)]
-    for entry in wrong:
-        console.print(str(entry), markup=False)
-    if wrong:
-        raise typer.Exit(1)
-    console.print(f"[green]✓[/] {len(found)} of {len(found)} readable")
+        try:
+            load(project, name)
+        except SegmentInvalid as invalid:
+            used = _used(name, project)
+            if not used or (project / Segment.folder / f"{name}.sql").exists():
+                raise
+            raise SegmentInvalid(invalid.what, used, do=invalid.do) from None
+    check_files(Segment, name, missing=_missing(project) if name is None else [])
 
 
-@app.command()
-def preview(name: str, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Size, masked sample and the difference from the last run; writes nothing."""
-    space = workspace()
-    segment = load(space.project, name)
-    members = evaluate(segment, lake=space.lake, as_of=moment_of(as_of, space), clock=space.clock)
-    change = compare(segment, members, space.lake)
-    sample = _masked_sample(members, space)
-    if as_json:
-        emit_json(
-            {
-                "segment": name,
-                "as_of": members.as_of,
-                **change.__dict__,
-                "sample": sample,
-            }
+def _used(name: str, project: Path) -> list[Problem]:
+    """Who needs a segment: campaigns, and files that read it."""
+    readers = sql_files(project).read_by(f"{Segment.layer}.{name}")
+    return [
+        *(Problem(each, "names it") for each in campaigns_using(project).get(name, [])),
+        *(Problem(str(each.path), "reads it") for each in readers),
+    ]
+
+
+def _missing(project: Path) -> list[Problem]:
+    """Segments that campaigns name and there are not: removed, or named otherwise now."""
+    known = discover(project)
+    return [
+        Problem(
+            name, f"is used by {', '.join(users)}, and is not there.{did_you_mean(name, known)}"
         )
-        return
-    out.print(f"[bold]{name}[/] as of {members.as_of.isoformat()}")
-    out.print(f"{change.size:,} contacts, {change.share:.1%} of all · {members.seconds:.2f} s")
-    out.print(_difference(change))
-    if not sample:
-        return
-    grid = Grid(*sample[0], box=None, pad_edge=False)
-    for row in sample:
-        grid.add_row(*row.values())
-    out.print(grid)
+        for name, users in campaigns_using(project).items()
+        if name not in known
+    ]
 
 
 @app.command()
-def run(name: str, as_of: AsOf = None) -> None:
-    """Evaluate a segment and keep its members."""
+def run(
+    name: Annotated[str | None, typer.Argument(help="All that are live, without a name.")] = None,
+    as_of: AsOf = None,
+    force: Annotated[bool, typer.Option(help="Also when nothing it reads has changed.")] = False,
+) -> None:
+    """Evaluate a segment and keep its members; one whose answer cannot have changed is left alone."""
     space = workspace()
-    segment = load(space.project, name)
-    members = evaluate(segment, lake=space.lake, as_of=moment_of(as_of, space), clock=space.clock)
-    change = write(segment, members, space.lake)
-    console.print(
-        f"[green]✓[/] {name}: {change.size:,} contacts, +{change.joined:,} −{change.left:,}"
-    )
+    files = sql_files(space.project)
+    moment = moment_of(as_of, space)
+    chosen = [load(space.project, name)] if name else _live(space.project)
+    failed = 0
+    for segment in chosen:
+        try:
+            if force or not is_current(segment, files, space.lake):
+                _keep(segment, files, moment, space)
+                continue
+            size = sizes(segment.name, space.lake)[-1]
+            told = f"{size:,} contacts, nothing it reads has changed"
+            console.print(f"[dim]–[/] {segment.name}: {told}")
+        except LettermillError as error:
+            if len(chosen) == 1:
+                raise
+            failed += 1
+            console.print(f"[red]✗[/] {segment.name}")
+            console.print(str(error), markup=False)
+    if failed:
+        console.print(f"[red]✗[/] {failed} of {len(chosen)} failed; their last good members stay")
+        raise typer.Exit(1)
+
+
+def _keep(segment: Segment, files: SqlFiles, as_of: datetime, space: Workspace) -> None:
+    members = evaluate(segment, lake=space.lake, as_of=as_of, files=files, clock=space.clock)
+    outcomes = judged(segment, members, space.lake, now=space.clock.now())
+    change = write(segment, members, space.lake, files=files, outcomes=outcomes)
+    moved = f"+{change.joined:,} −{change.left:,}"
+    console.print(f"[green]✓[/] {segment.name}: {change.size:,} contacts, {moved}")
+    for each in outcomes:
+        if not each.passed:
+            console.print("  [yellow]![/]", f"{each.name}: {each.told}")
+
+
+def _live(project: Path) -> list[Segment]:
+    found = discover(project).values()
+    return [s for s in found if isinstance(s, Segment) and s.header.status is not Status.DRAFT]
 
 
 @app.command("test")
-def run_cases(name: Annotated[str | None, typer.Argument()] = None) -> None:
+def run_segment_cases(name: Annotated[str | None, typer.Argument()] = None) -> None:
     """Run the cases of one segment, or of all."""
-    project = Settings.load().project
-    names = [name] if name else list(discover(project))
-    failed = sum(_failures(project, each) for each in names)
-    if failed:
-        raise typer.Exit(1)
+    run_cases(Segment, name)
 
 
-def _failures(project: Path, name: str) -> int:
-    try:
-        segment = load(project, name)
-    except SegmentInvalid as invalid:
-        console.print(f"[red]✗[/] {name}")
-        console.print(str(invalid), markup=False)
-        return 1
-    failures = 0
-    for path in case_files(project, name):
-        with tempfile.TemporaryDirectory(prefix="lettermill-case-") as folder:
-            try:
-                case = read_case(path)
-                found = members_of(segment, case, Path(folder))
-            except LettermillError as error:
-                console.print(f"[red]✗[/] {name}/{path.stem}")
-                console.print(str(error), markup=False)
-                failures += 1
-                continue
-        if found == sorted(case.expect):
-            console.print(f"[green]✓[/] {name}/{path.stem}: {case.description}")
-            continue
-        failures += 1
-        wrongly, missing = (
-            sorted(set(found) - set(case.expect)),
-            sorted(set(case.expect) - set(found)),
-        )
-        console.print(f"[red]✗[/] {name}/{path.stem}: {case.description}")
-        console.print(f"  missing {missing}, not expected {wrongly}", markup=False)
-    return failures
+@app.command()
+def catalogue() -> None:
+    """Write the catalogue of segments and marts: a page that opens without a server."""
+    # Altair takes most of a second to import; no other command of this noun needs it.
+    from pipelines.reporting.catalogue import gather
+    from pipelines.reporting.catalogue_page import FILE, catalogue_page
 
-
-def _difference(change: Change) -> str:
-    if change.since is None:
-        return "never run before: nothing to compare with"
-    moves = f"{change.joined:,} joined, {change.left:,} left"
-    return f"since the run of {change.since:%Y-%m-%d %H:%M} UTC: {moves}"
-
-
-def _masked_sample(members: Members, space: Workspace) -> list[dict[str, str]]:
-    """The first members with their address, masked like everything that is shown of people."""
-    sample = members.frame.head(SAMPLE).cast({"contact_id": pl.Int64})
-    if "address" not in sample.columns:
-        contacts = space.lake.read("core.contacts", members.pins.get("core.contacts"))
-        known = contacts.select("contact_id", "address")
-        shown = known.join(sample.lazy().select("contact_id"), on="contact_id", how="semi")
-        sample = sample.join(pl.DataFrame(shown.collect()), on="contact_id", how="left")
-    return masked(sample)
+    space = workspace()
+    page = space.home.reports / FILE
+    page.write_text(catalogue_page(gather(space)), encoding="utf-8")
+    console.print(f"[green]✓[/] {page}", markup=True)

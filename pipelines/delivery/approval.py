@@ -23,24 +23,21 @@ from pipelines.campaigns.campaign import (
     campaign_key,
     folder_of,
     load,
-    segment_problems,
     slug_of,
 )
 from pipelines.campaigns.reading import read_yaml
 from pipelines.campaigns.topics import load_topics
-from pipelines.delivery import audience
+from pipelines.delivery import audience, candidates
 from pipelines.delivery.audience import survivors
 from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.ledger import Ledger, reached_by_others
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld, did_you_mean
-from pipelines.lake import Pins
 from pipelines.message.compile import compile_message
 from pipelines.message.lint import lint
 from pipelines.schema import AUDIENCE, LEDGER_HEADS
-from pipelines.segments.run import evaluate
-from pipelines.segments.segment import Segment, Status, discover, parse
+from pipelines.segments.project import discover
 from pipelines.workspace import Workspace
 
 READ = ("core.contacts", "core.consents")
@@ -69,16 +66,7 @@ def check(slug: str, project: Path) -> list[Problem]:
     except CampaignInvalid as invalid:
         problems = list(invalid.problems) or [Problem(slug, invalid.what)]
         return problems + _unknown_segments(slug, project)
-    found = discover(project)
-    problems = segment_problems(campaign, found)
-    for name in _named(campaign):
-        entry = found.get(name)
-        if isinstance(entry, LettermillError):
-            problems.append(
-                Problem(f"segment {name}", f"cannot be read; see: lettermill segment check {name}")
-            )
-        elif entry is not None and entry.header.status is Status.DRAFT:
-            problems.append(Problem(f"segment {name}", "is a draft, and a draft is not mailed"))
+    problems = candidates.problems(campaign, project)
     try:
         problems += lint(compile_message(campaign, project=project))
     except LettermillError as invalid:
@@ -102,7 +90,7 @@ def _unknown_segments(slug: str, project: Path) -> list[Problem]:
 def draft(slug: str, workspace: Workspace) -> Plan:
     """The audience of a campaign as its files stand now; writes nothing."""
     campaign = load(workspace.project, slug_of(slug))
-    return _plan(campaign, slug, _sql(campaign, workspace.project), workspace)
+    return _plan(campaign, slug, candidates.texts(campaign, workspace.project), workspace)
 
 
 def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
@@ -119,7 +107,7 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
         do = f"Mend them, then run: lettermill campaign check {slug}"
         raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
     campaign = load(workspace.project, slug)
-    segments = _sql(campaign, workspace.project)
+    segments = candidates.texts(campaign, workspace.project)
     bundle = Bundle(
         campaign=campaign,
         key=campaign_key(key),
@@ -214,19 +202,6 @@ def _has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
     return int(heads.select(pl.len()).collect().item()) > 0
 
 
-def _named(campaign: Campaign) -> list[str]:
-    return [*campaign.audience.include, *campaign.audience.exclude]
-
-
-def _sql(campaign: Campaign, project: Path) -> dict[str, str]:
-    """The text of each segment file the campaign names, by name."""
-    found = discover(project)
-    entries = {name: found[name] for name in _named(campaign) if name in found}
-    return {
-        n: e.path.read_text(encoding="utf-8") for n, e in entries.items() if isinstance(e, Segment)
-    }
-
-
 def _plan(
     campaign: Campaign,
     key: str,
@@ -235,40 +210,19 @@ def _plan(
     approved_at: datetime | None = None,
 ) -> Plan:
     now = workspace.clock.now()
-    parsed = {name: parse(name, text, Path(f"{name}.sql")) for name, text in segments.items()}
-    inputs = {table for segment in parsed.values() for table in segment.inputs}
-    pins = workspace.lake.pin({*inputs, *READ})
-    candidates = _candidates(campaign, parsed, workspace, pins, campaign.as_of or now)
+    pins = workspace.lake.pin({*candidates.tables(campaign, segments), *READ})
+    chosen = candidates.candidates(
+        campaign, segments, lake=workspace.lake, pins=pins, as_of=campaign.as_of or now
+    )
     keys = audience.Keys(workspace.home.key("addresses"), workspace.home.key("variants"))
     people = _people(campaign, key, workspace, pins)
-    frame = audience.plan(campaign, candidates, people, keys=keys, now=now, approved_at=approved_at)
+    frame = audience.plan(campaign, chosen, people, keys=keys, now=now, approved_at=approved_at)
     return Plan(frame, audience.counts(frame), pins)
 
 
-def _candidates(
-    campaign: Campaign,
-    segments: Mapping[str, Segment],
-    workspace: Workspace,
-    pins: Pins,
-    as_of: datetime,
-) -> pl.DataFrame:
-    """Who is in any included segment and in no excluded one; of two, the first one's columns count."""
-    frames = {
-        name: evaluate(segment, lake=workspace.lake, as_of=as_of, pins=pins).frame.cast(
-            {"contact_id": pl.Int64}
-        )
-        for name, segment in segments.items()
-    }
-    included = [frames[name] for name in campaign.audience.include]
-    joined = pl.concat(included, how="diagonal_relaxed").unique(
-        "contact_id", keep="first", maintain_order=True
-    )
-    for name in campaign.audience.exclude:
-        joined = joined.join(frames[name], on="contact_id", how="anti")
-    return joined
-
-
-def _people(campaign: Campaign, key: str, workspace: Workspace, pins: Pins) -> audience.People:
+def _people(
+    campaign: Campaign, key: str, workspace: Workspace, pins: Mapping[str, int]
+) -> audience.People:
     suppress_imported(workspace)
     store = PeopleStore(workspace.home.people)
     consents = workspace.lake.read("core.consents", pins.get("core.consents"))

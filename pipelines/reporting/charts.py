@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 import altair as alt
@@ -93,6 +94,20 @@ def timeline(counts: Timeline, *, width: int = WIDE) -> alt.Chart:
         ),
     )
     return cast(alt.Chart, _sized(encoded, width, 190))
+
+
+def sizes(
+    points: Sequence[tuple[datetime, int]], *, width: int = WIDE, height: int = 150
+) -> alt.LayerChart:
+    """The size of a segment, run by run."""
+    values = [{"at": at.isoformat(), "size": size} for at, size in points]
+    base = _chart(values).encode(
+        x=alt.X("at:T", title=None, axis=alt.Axis(grid=False, tickCount=4)),
+        y=alt.Y("size:Q", title=None, axis=alt.Axis(tickCount=3, format=",d")),
+    )
+    line = base.mark_area(color=SOFT, opacity=0.45, line={"color": ACCENT, "strokeWidth": 2})
+    dots = base.mark_point(color=ACCENT, filled=True, size=30, opacity=1)
+    return cast(alt.LayerChart, _sized(alt.layer(line, dots), width, height))
 
 
 def unit_of(seconds: int) -> tuple[int, str]:

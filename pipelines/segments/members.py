@@ -1,19 +1,26 @@
 """Keep who is in a segment, who came and who left.
 
-`segments.<name>` holds the members of the last run, `segments.history` one row per stay.
+`segments.<name>` holds the members of the last run, `segments.history` one row per stay, and
+`segments.runs` one row per run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import polars as pl
 
 from pipelines.errors import Problem, SegmentFailed
 from pipelines.lake import Lake
-from pipelines.schema import SEGMENT_HISTORY, UTC_TIME, Table
-from pipelines.segments.run import Members
+from pipelines.schema import SEGMENT_HISTORY, SEGMENT_RUNS, UTC_TIME, Table
+from pipelines.segments import checks
+from pipelines.segments.checks import Outcome
+from pipelines.segments.history import last_run, members_at, runs, sizes
+from pipelines.segments.project import SqlFiles
+from pipelines.segments.run import ALONE, CONTACTS, Members, require
 from pipelines.segments.segment import Segment
 
 
@@ -34,64 +41,146 @@ def members_table(segment: Segment, frame: pl.DataFrame) -> Table:
     }
     columns: dict[str, pl.DataType | type[pl.DataType]] = {"contact_id": pl.Int64, **extra}
     columns["as_of"] = UTC_TIME
-    return Table(f"segments.{segment.name}", segment.header.grain, columns, personal=bool(extra))
+    return Table(segment.table, segment.header.grain, columns, personal=bool(extra))
 
 
 def compare(segment: Segment, members: Members, lake: Lake) -> Change:
     """How these members differ from the last run's; writes nothing."""
     before = _last(segment, lake)
     now = members.frame.select(pl.col("contact_id").cast(pl.Int64))
-    total = lake.count("core.contacts", members.pins.get("core.contacts"))
+    last = last_run(segment.name, lake)
     return Change(
         size=now.height,
         joined=now.join(before, on="contact_id", how="anti").height,
         left=before.join(now, on="contact_id", how="anti").height,
-        share=now.height / total if total else 0.0,
-        since=_last_as_of(segment, lake),
+        share=now.height / members.contacts if members.contacts else 0.0,
+        since=last["as_of"] if last else None,
     )
 
 
-def write(segment: Segment, members: Members, lake: Lake) -> Change:
+def moves(
+    segment: Segment, members: Members, lake: Lake, since: datetime
+) -> tuple[int, int] | None:
+    """How many joined and left since a time; None when nothing was kept of it."""
+    before = members_at(segment.name, since, lake)
+    if before is None:
+        return None
+    now = members.frame.select(pl.col("contact_id").cast(pl.Int64))
+    joined = now.join(before, on="contact_id", how="anti").height
+    return joined, before.join(now, on="contact_id", how="anti").height
+
+
+def is_current(segment: Segment, files: SqlFiles, lake: Lake) -> bool:
+    """Whether running it again must give the same members: nothing it reads or says has changed.
+
+    Never so for one that asks about the time.
+    """
+    last = last_run(segment.name, lake)
+    if last is None or files.asks_the_time(segment):
+        return False
+    if {each["name"] for each in json.loads(last["checks"])} != set(
+        checks.described(segment.header.checks)
+    ):
+        return False  # an earlier release asked other things of it
+    tables = {CONTACTS, *files.tables(files.stack(segment))}
+    is_same: bool = lake.pin(tables) == json.loads(last["read_versions"])
+    return is_same and last["code_version"] == files.code_version(segment)
+
+
+def as_before(name: str, lake: Lake, *, now: datetime) -> tuple[int, tuple[Outcome, ...]]:
+    """The size and the checks of the last run, where it is current; only how fresh its inputs are is new."""
+    last = runs(name, lake).row(-1, named=True)
+    found = [Outcome(**each) for each in json.loads(last["checks"])]
+    changed = {table: lake.changed_at(table) for table in json.loads(last["read_versions"])}
+    fresh = checks.of_inputs(changed, now)
+    return last["size"], tuple(fresh if each.name == fresh.name else each for each in found)
+
+
+def judged(segment: Segment, members: Members, lake: Lake, *, now: datetime) -> tuple[Outcome, ...]:
+    """Every check of these members: those of the rows, and those that need the past and the present."""
+    before = sizes(segment.name, lake)
+    changed = {name: lake.changed_at(name) for name in (*members.pins, *members.unwritten)}
+    growth = checks.of_growth(members.frame.height, before, segment.header.checks)
+    return (*members.outcomes, growth, checks.of_inputs(changed, now))
+
+
+def write(
+    segment: Segment,
+    members: Members,
+    lake: Lake,
+    *,
+    files: SqlFiles = ALONE,
+    outcomes: Sequence[Outcome] | None = None,
+) -> Change:
     """Put these members in place of the last run's and close or open their stays.
 
-    Raises SegmentFailed when they are of an earlier time than the last run's: no stay may end before
-    it began. History goes first: a run that dies between the two does it again from the open stays.
+    outcomes  of `judged`; found here without them
+
+    Raises SegmentFailed when a blocking check failed, and when they are of an earlier time than the
+    last run's: no stay may end before it began. History goes first: a run that dies between the two does
+    it again from the open stays.
     """
-    _not_earlier(segment, members, lake)
-    change = compare(segment, members, lake)
-    lake.replace(SEGMENT_HISTORY, _stays(segment, members, lake), segment=segment.name)
-    frame = members.frame.with_columns(as_of=pl.lit(members.as_of).cast(UTC_TIME))
-    lake.replace(members_table(segment, members.frame), frame)
+    if outcomes is None:
+        outcomes = judged(segment, members, lake, now=lake.clock.now())
+    require(segment, outcomes)
+    with lake.alone(f"segment-{segment.name}"):
+        _not_earlier(segment, members, lake)
+        change = compare(segment, members, lake)
+        stays = _stays(segment, members, lake)
+        if stays is not None:
+            lake.replace(SEGMENT_HISTORY, stays, segment=segment.name)
+        frame = members.frame.with_columns(as_of=pl.lit(members.as_of).cast(UTC_TIME))
+        lake.replace(members_table(segment, members.frame), frame)
+        lake.append(SEGMENT_RUNS, _told(segment, members, change, outcomes, files, lake))
     return change
 
 
+def _told(
+    segment: Segment,
+    members: Members,
+    change: Change,
+    outcomes: Sequence[Outcome],
+    files: SqlFiles,
+    lake: Lake,
+) -> pl.DataFrame:
+    """The row of segments.runs."""
+    row = {
+        "segment": segment.name,
+        "as_of": members.as_of,
+        "ran_at": lake.clock.now(),
+        "size": change.size,
+        "contacts": members.contacts,
+        "joined": change.joined,
+        "left": change.left,
+        "seconds": members.seconds,
+        "code_version": files.code_version(segment),
+        "read_versions": json.dumps(members.pins, sort_keys=True),
+        "checks": json.dumps([asdict(each) for each in outcomes]),
+    }
+    return pl.DataFrame([row], schema=SEGMENT_RUNS.schema)
+
+
 def _not_earlier(segment: Segment, members: Members, lake: Lake) -> None:
-    last = _last_as_of(segment, lake)
-    if last is not None and members.as_of < last:
-        told = f"the last run is of {last:%Y-%m-%d %H:%M} UTC, this one of {members.as_of:%Y-%m-%d %H:%M}"
+    last = last_run(segment.name, lake)
+    if last is not None and members.as_of < last["as_of"]:
+        told = (
+            f"the last run is of {last['as_of']:%Y-%m-%d %H:%M} UTC, this one of"
+            f" {members.as_of:%Y-%m-%d %H:%M}"
+        )
         do = f"Nothing was written. To look back: lettermill segment preview {segment.name} --as-of TIME"
         raise SegmentFailed(
             f"{segment.path} would be set back in time", [Problem("as_of", told)], do=do
         )
 
 
-def _last_as_of(segment: Segment, lake: Lake) -> datetime | None:
-    name = f"segments.{segment.name}"
-    if lake.version(name) is None:
-        return None
-    last = pl.DataFrame(lake.read(name).select(pl.col("as_of").max()).collect()).item()
-    return last if isinstance(last, datetime) else None
-
-
 def _last(segment: Segment, lake: Lake) -> pl.DataFrame:
-    name = f"segments.{segment.name}"
-    if lake.version(name) is None:
+    if lake.version(segment.table) is None:
         return pl.DataFrame(schema={"contact_id": pl.Int64})
-    return pl.DataFrame(lake.read(name).select("contact_id").collect())
+    return pl.DataFrame(lake.read(segment.table).select("contact_id").collect())
 
 
-def _stays(segment: Segment, members: Members, lake: Lake) -> pl.DataFrame:
-    """Stays as they are after this run: who left gets left_at, who came gets a new one."""
+def _stays(segment: Segment, members: Members, lake: Lake) -> pl.DataFrame | None:
+    """Stays as they are after this run: who left gets left_at, who came a new one. None: no change."""
     at: datetime = members.as_of
     now = members.frame.select(pl.col("contact_id").cast(pl.Int64))
     known = pl.DataFrame(
@@ -99,15 +188,17 @@ def _stays(segment: Segment, members: Members, lake: Lake) -> pl.DataFrame:
     )
     open_stays = known.filter(pl.col("left_at").is_null())
     left = open_stays.join(now, on="contact_id", how="anti").select("contact_id", "joined_at")
-    closed = known.join(
-        left.with_columns(ended=pl.lit(at).cast(UTC_TIME)),
-        on=["contact_id", "joined_at"],
-        how="left",
-    ).with_columns(left_at=pl.coalesce("left_at", "ended"))
     came = now.join(open_stays, on="contact_id", how="anti").select(
         segment=pl.lit(segment.name),
         contact_id="contact_id",
         joined_at=pl.lit(at).cast(UTC_TIME),
         left_at=pl.lit(None, dtype=UTC_TIME),
     )
+    if left.is_empty() and came.is_empty():
+        return None
+    closed = known.join(
+        left.with_columns(ended=pl.lit(at).cast(UTC_TIME)),
+        on=["contact_id", "joined_at"],
+        how="left",
+    ).with_columns(left_at=pl.coalesce("left_at", "ended"))
     return pl.concat([closed.select(SEGMENT_HISTORY.schema.names()), came])

@@ -1,20 +1,18 @@
-"""Run a segment: who is in it, as of a time, at pinned versions of the tables it reads.
+"""Run a segment or mart: its rows, as of a time, at pinned versions of the tables it reads.
 
-The query runs in the sandbox; here its limits are kept and its result is checked: one row per
-contact, no empty id, nobody the lake does not know. Nothing is written here.
+The query runs in the sandbox, where its limits are kept and its rows are checked. Nothing is written
+to the lake here.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -22,26 +20,134 @@ from pipelines.clock import Clock, SystemClock
 from pipelines.contacts.address import mask
 from pipelines.errors import Problem, SegmentFailed
 from pipelines.lake import Lake
-from pipelines.segments.sandbox import Job, Limits
-from pipelines.segments.segment import Segment
-from pipelines.settings import CHECKOUT
+from pipelines.segments import checks, pool, shape
+from pipelines.segments.checks import Outcome
+from pipelines.segments.header import Value
+from pipelines.segments.project import SqlFiles
+from pipelines.segments.sandbox import ROWS, Job, Limits
+from pipelines.segments.segment import Segment, SqlFile
+from pipelines.segments.statement import said_by_duckdb
+from pipelines.snapshot import Snapshot
 
 CONTACTS = "core.contacts"
-EXAMPLES = 5
 # A query chooses part of what it says when it fails.
 LONGEST_TOLD = 2000
 # DuckDB quotes the value it could not convert.
 ADDRESS = re.compile(r"[^\s'\"<>]{1,320}@[^\s'\"<>]{1,255}")
+ALONE = SqlFiles({})
+# Columns and their types are the same at any time.
+ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Members:
-    """Who is in a segment. `frame`: contact_id, then the columns the segment adds."""
+    """Who is in a segment. `frame`: contact_id, then the columns the segment adds.
+
+    pins        table → the version that was read
+    unwritten   tables it reads that were never written
+    bytes_read  bytes of the tables' files that the query read
+    peak_mib    most memory its process held
+    """
 
     frame: pl.DataFrame
     pins: dict[str, int]
     as_of: datetime
     seconds: float
+    contacts: int = 0
+    outcomes: tuple[Outcome, ...] = ()
+    bytes_read: int = 0
+    peak_mib: float = 0.0
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    unwritten: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """One file, ready to be asked: its SQL with the time put in, over pinned versions of its tables."""
+
+    file: SqlFile
+    sql: str
+    views: tuple[tuple[str, str], ...]
+    snapshots: Mapping[str, Snapshot]
+    assertions: Mapping[str, str]
+
+    @property
+    def pins(self) -> dict[str, int]:
+        found = self.snapshots.items()
+        return {name: each.version for name, each in found if each.version is not None}
+
+    @property
+    def files(self) -> list[str]:
+        return [file for each in self.snapshots.values() for file in each.files]
+
+
+def question(
+    file: SqlFile,
+    *,
+    lake: Lake,
+    as_of: datetime,
+    files: SqlFiles = ALONE,
+    pins: Mapping[str, int] | None = None,
+    parameters: Mapping[str, Value] | None = None,
+) -> Question:
+    """What the sandbox is to run. pins: versions to read; the newest of tables that are not in it."""
+    asserted = [files.assertion(name) for name in file.header.checks.no_rows]
+    behind = files.behind(file, *asserted)
+    wanted = set(files.tables((file, *behind, *asserted)))
+    if isinstance(file, Segment):
+        wanted.add(CONTACTS)
+    snapshots = {name: lake.snapshot(name, (pins or {}).get(name)) for name in sorted(wanted)}
+    views = [(name, each.select()) for name, each in snapshots.items()]
+    views += [(each.table, each.bound(as_of)) for each in behind]
+    return Question(
+        file,
+        file.bound(as_of, parameters),
+        tuple(views),
+        snapshots,
+        {each.name: each.bound(as_of) for each in asserted},
+    )
+
+
+def run(
+    file: SqlFile,
+    *,
+    lake: Lake,
+    as_of: datetime,
+    files: SqlFiles = ALONE,
+    pins: Mapping[str, int] | None = None,
+    parameters: Mapping[str, Value] | None = None,
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+) -> Members:
+    """The rows of a file and how its checks went. Raises SegmentFailed when there are no rows to check."""
+    clock = clock or SystemClock()
+    started = clock.monotonic()
+    pool.POOL.warm()
+    asked = question(file, lake=lake, as_of=as_of, files=files, pins=pins, parameters=parameters)
+    of_contacts = isinstance(file, Segment)
+    with pool.job_folder() as folder:
+        answer = ask(asked, "rows", folder, limits, of_contacts=of_contacts)
+        frame = pl.read_parquet(Path(folder) / ROWS)
+    if problems := checks.of_times(frame):
+        raise _failed(file, problems)
+    contacts = lake.count(CONTACTS, asked.pins.get(CONTACTS)) if of_contacts else 0
+    outcomes: list[Outcome] = []
+    if of_contacts:
+        outcomes += checks.of_rows(answer.content["audit"])
+        outcomes += checks.of_size(frame.height, contacts, file.header.checks)
+        outcomes += checks.of_assertions(answer.content["assertions"])
+    return Members(
+        frame,
+        asked.pins,
+        as_of,
+        clock.monotonic() - started,
+        contacts,
+        tuple(outcomes),
+        answer.content["bytes_read"],
+        answer.peak_mib,
+        file.values(parameters),
+        tuple(name for name, each in asked.snapshots.items() if each.version is None),
+    )
 
 
 def evaluate(
@@ -49,94 +155,109 @@ def evaluate(
     *,
     lake: Lake,
     as_of: datetime,
+    files: SqlFiles = ALONE,
     pins: Mapping[str, int] | None = None,
+    parameters: Mapping[str, Value] | None = None,
     limits: Limits | None = None,
     clock: Clock | None = None,
 ) -> Members:
-    """The members of a segment. Raises SegmentFailed when a limit or a check is broken."""
-    clock = clock or SystemClock()
-    started = clock.monotonic()
-    wanted = {*segment.inputs, CONTACTS}
-    pinned = {**lake.pin(wanted), **{k: v for k, v in (pins or {}).items() if k in wanted}}
-    frame = _query(segment, lake, pinned, as_of, limits or Limits())
-    _check(segment, frame, lake, pinned)
-    return Members(frame, pinned, as_of, clock.monotonic() - started)
+    """The members of a segment. Raises SegmentFailed when a limit or a blocking check is broken.
+
+    Nobody is an answer too: whether it may be kept or mailed is for the caller to say.
+    """
+    members = run(
+        segment,
+        lake=lake,
+        as_of=as_of,
+        files=files,
+        pins=pins,
+        parameters=parameters,
+        limits=limits,
+        clock=clock,
+    )
+    require(segment, members.outcomes, but=[checks.NOT_EMPTY])
+    return members
 
 
-def _query(
-    segment: Segment, lake: Lake, pins: Mapping[str, int], as_of: datetime, limits: Limits
-) -> pl.DataFrame:
-    views = {name: lake.select(name, pins.get(name)) for name in segment.inputs}
-    files = [file for name in segment.inputs for file in lake.files(name, pins.get(name))]
-    with tempfile.TemporaryDirectory(prefix="lettermill-segment-") as folder:
-        output = Path(folder) / "members.arrow"
-        moment = as_of.isoformat() if segment.uses_as_of else None
-        job = Job(segment.sql, views, files, moment, str(output), limits)
-        answer = _in_sandbox(segment, job)
-        if "error" in answer:
-            raise _failed(segment, str(answer["error"]))
-        return pl.read_ipc(output)
+def columns(
+    file: SqlFile, *, lake: Lake, as_of: datetime, files: SqlFiles = ALONE
+) -> list[tuple[str, str]]:
+    """The columns a file returns and their DuckDB types; runs nothing. Raises SegmentFailed."""
+    asked = question(file, lake=lake, as_of=as_of, files=files)
+    with pool.job_folder() as folder:
+        found = ask(asked, "columns", folder).content["columns"]
+    shaped = [(str(name), str(kind)) for name, kind in found]
+    if refused := shape.refusals(shaped, of_contacts=isinstance(file, Segment)):
+        raise _failed(file, [Problem(name, told) for name, told in refused])
+    return shaped
 
 
-def _in_sandbox(segment: Segment, job: Job) -> dict[str, object]:
-    command = (sys.executable, "-m", "pipelines.segments.sandbox")
-    limits = job.limits
+def declared_columns(file: SqlFile, files: SqlFiles = ALONE) -> list[tuple[str, str]]:
+    """The same without a home: over the declared tables, empty. Raises SegmentFailed."""
+    with tempfile.TemporaryDirectory(prefix="lettermill-columns-") as folder:
+        return columns(file, lake=Lake(Path(folder)), as_of=ANY_TIME, files=files)
+
+
+def require(segment: SqlFile, outcomes: Iterable[Outcome], *, but: Iterable[str] = ()) -> None:
+    """Raise SegmentFailed with every blocking check that failed."""
+    problems = checks.stopping(outcomes, but=but)
+    if problems:
+        do = "Nothing was written; the last good members stay"
+        raise SegmentFailed(f"{segment.path} returned what a segment must not", problems, do=do)
+
+
+def ask(
+    asked: Question,
+    action: str,
+    folder: str,
+    limits: Limits | None = None,
+    *,
+    of_contacts: bool = False,
+    probes: Iterable[tuple[str, str]] = (),
+) -> pool.Answer:
+    """Send a question to the sandbox. Raises SegmentFailed, with the file and line where it can."""
+    limits = limits or Limits()
+    job = Job(
+        action,
+        asked.sql,
+        list(asked.views),
+        asked.files,
+        folder,
+        limits,
+        of_contacts,
+        dict(asked.assertions),
+        list(probes),
+    )
+    file = asked.file
     try:
-        done = subprocess.run(
-            command,
-            input=job.as_json(),
-            capture_output=True,
-            text=True,
-            timeout=limits.wall_seconds,
-            cwd=CHECKOUT,
-            env={"LANG": "C.UTF-8"},  # none of ours: secrets have no business there
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        answer = pool.ask(job)
+    except pool.OutOfTime:
         told = f"ran longer than {limits.wall_seconds:g} s and was stopped"
-        raise _failed(segment, told) from None
-    if done.returncode != 0 or not done.stdout:
+        raise _failed(file, [Problem("time", told)]) from None
+    except pool.Stopped:
         told = (
-            f"was stopped by a limit (memory {limits.memory_mib:,} MiB, processor time"
-            f" {limits.cpu_seconds} s, output {limits.output_mib:,} MiB)"
+            f"was stopped by a limit: memory {limits.memory_mib:,} MiB, processor time"
+            f" {limits.cpu_seconds} s, output {limits.output_mib:,} MiB"
         )
-        raise _failed(segment, told)
-    answer: dict[str, object] = json.loads(done.stdout)
+        raise _failed(file, [Problem("limits", told)]) from None
+    if "error" in answer.content:
+        raise _failed(file, [_said(asked, answer.content)])
+    if refused := answer.content.get("refused"):
+        raise _failed(file, [Problem(name, told) for name, told in refused])
     return answer
 
 
-def _check(segment: Segment, frame: pl.DataFrame, lake: Lake, pins: Mapping[str, int]) -> None:
-    columns = frame.columns
-    if "contact_id" not in columns or not frame.schema["contact_id"].is_integer():
-        kinds = ", ".join(f"{name} {kind}" for name, kind in frame.schema.items())
-        raise _failed(segment, f"must return a whole number contact_id; it returns {kinds}")
-    ids = frame.lazy().select(pl.col("contact_id").cast(pl.Int64))
-    known = lake.read(CONTACTS, pins.get(CONTACTS)).select("contact_id")
-    empty = int(frame["contact_id"].null_count())
-    problems = [Problem("contact_id", f"is empty in {empty:,} rows")] if empty else []
-    twice = pl.DataFrame(
-        ids.drop_nulls().group_by("contact_id").len().filter(pl.col("len") > 1).collect()
-    )
-    if twice.height:
-        told = f"stands more than once for {twice.height:,} contacts, such as {_some(twice)}"
-        problems.append(Problem("contact_id", f"{told}; add distinct or group by"))
-    strange = pl.DataFrame(
-        ids.drop_nulls().join(known, on="contact_id", how="anti").unique().collect()
-    )
-    if strange.height:
-        told = f"names {strange.height:,} contacts the lake does not know, such as {_some(strange)}"
-        problems.append(Problem("contact_id", told))
-    if problems:
-        raise SegmentFailed(
-            f"{segment.path} returned what a segment must not", problems, do="Nothing was written"
-        )
+def _said(asked: Question, told: Mapping[str, Any]) -> Problem:
+    """What DuckDB said, without addresses; of a file the query stands on, with that file's name."""
+    shown = ADDRESS.sub(lambda found: mask(found[0]), str(told["error"])[:LONGEST_TOLD])
+    problem, view = said_by_duckdb(shown), told.get("view")
+    where, text = problem.where, dict(asked.views).get(view or "", asked.sql)
+    if where == "line 1" and text.startswith("\n"):
+        where = "SQL"  # of what was put around it
+    return Problem(f"{view}, {where}" if view else where, problem.what)
 
 
-def _some(frame: pl.DataFrame) -> str:
-    return ", ".join(str(value) for value in frame["contact_id"].sort().head(EXAMPLES))
-
-
-def _failed(segment: Segment, told: str) -> SegmentFailed:
-    told = ADDRESS.sub(lambda found: mask(found[0]), told[:LONGEST_TOLD])
-    do = f"Nothing was written. Mend it, then run: lettermill segment preview {segment.name}"
-    return SegmentFailed(f"{segment.path} failed", [Problem("query", told)], do=do)
+def _failed(file: SqlFile, problems: list[Problem]) -> SegmentFailed:
+    noun = file.layer.removesuffix("s")
+    do = f"Nothing was written. Mend it, then run: lettermill {noun} preview {file.name}"
+    return SegmentFailed(f"{file.path} failed", problems, do=do)

@@ -1,212 +1,173 @@
-"""A segment is one SQL file: a header in a comment, then one SELECT.
+"""A SQL file of the project: a header in a comment, then one SELECT.
 
-Knows how to read such a file, what it depends on and what is wrong with it; runs nothing.
+A segment returns contacts, one row each; a mart is a table others read. Knows how to read one file
+and what is wrong with it; what files mean to each other is project.py's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
-
-import duckdb
-import sqlglot
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from string import Template
+from typing import ClassVar, Self
 
 from pipelines.errors import Problem, SegmentInvalid, did_you_mean
 from pipelines.schema import TABLES
-from pipelines.segments.volatile import volatile
+from pipelines.segments.header import (
+    MUST_BE_NAMED,
+    NAME,
+    Checks,
+    Header,
+    Status,
+    Value,
+    read_header,
+)
+from pipelines.segments.statement import AS_OF, bind, read_statement
 
-FOLDER = Path("sql/segments")
-HEADER = re.compile(r"\s*/\*(?P<yaml>.*?)\*/", re.DOTALL)
-PARAMETER = "as_of"
-LAYERS = ("core", "segments", "campaigns", "marts")
-
-
-class Status(StrEnum):
-    DRAFT = "draft"
-    LIVE = "live"
-    DEPRECATED = "deprecated"
-
-
-class Header(BaseModel):
-    """What the comment at the top of a segment says about it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    description: Annotated[str, Field(min_length=10)]
-    owner: Annotated[str, Field(pattern=r"^(team:\S+|[^@\s]+@[^@\s]+)$")]
-    grain: str = "one row per contact"
-    status: Status = Status.LIVE
-    replaced_by: str | None = None
-    refresh: Annotated[str, Field(pattern=r"^(hourly|daily|weekly|on_change)$")] = "daily"
-    checks: dict[str, Any] = {}
+__all__ = ["Header", "Mart", "Segment", "SqlFile", "Status", "parse"]
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One readable segment. `inputs` are the tables it reads, as `layer.table`."""
+class SqlFile:
+    """One readable file. `inputs` are the tables it reads, as `layer.table`."""
+
+    layer: ClassVar[str]
+    folder: ClassVar[Path]
+    # Tables that are there only while it runs, named without a schema.
+    passing: ClassVar[tuple[str, ...]] = ()
+    is_checked: ClassVar[bool] = False
 
     name: str
+    text: str
     sql: str
     header: Header
     path: Path
     inputs: tuple[str, ...]
-    uses_as_of: bool
+    parameters: tuple[str, ...]
     code_version: str
+    warnings: tuple[Problem, ...] = ()
 
+    @property
+    def table(self) -> str:
+        return f"{self.layer}.{self.name}"
 
-def discover(project: Path) -> dict[str, Segment | SegmentInvalid]:
-    """Every segment file of a project by name; one that cannot be read is the error it raised."""
-    found: dict[str, Segment | SegmentInvalid] = {}
-    for path in sorted((project / FOLDER).glob("*.sql")):
+    @property
+    def uses_as_of(self) -> bool:
+        return AS_OF in self.parameters
+
+    @property
+    def description(self) -> str:
+        """The header's description, with each `$parameter` as its default."""
+        declared = self.header.parameters
+        return Template(self.header.description).safe_substitute(
+            {name: each.default for name, each in declared.items()}
+        )
+
+    def values(self, given: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """Every declared parameter with its value. Raises SegmentInvalid for what cannot be one."""
+        given, declared = given or {}, self.header.parameters
+        problems = [
+            Problem(name, f"is no parameter of {self.name}.{did_you_mean(name, declared)}")
+            for name in given
+            if name not in declared
+        ]
+        problems += [
+            Problem(name, f"must be {declared[name].kind}, not '{value}'")
+            for name, value in given.items()
+            if name in declared and not declared[name].accepts(value)
+        ]
+        if problems:
+            raise SegmentInvalid(f"{self.path} cannot be run with these parameters", problems)
+        return {name: each.taken(given.get(name, each.default)) for name, each in declared.items()}
+
+    def bound(self, as_of: datetime, given: Mapping[str, Value] | None = None) -> str:
+        """Its SELECT with the time and every parameter put in."""
         try:
-            found[path.stem] = read(path)
-        except SegmentInvalid as invalid:
-            found[path.stem] = invalid
-    return found
+            return bind(self.sql, {AS_OF: as_of, **self.values(given)})
+        except ValueError as error:
+            raise SegmentInvalid(
+                f"{self.path} cannot be run", [Problem("parameters", str(error))]
+            ) from None
+
+    @classmethod
+    def misnamed(cls, name: str) -> list[Problem]:
+        """What is wrong with the name of the file, which is that of its table."""
+        if f"{cls.layer}.{name}" in TABLES:
+            return [Problem(name, "is a table that Lettermill keeps; name the file otherwise")]
+        if not re.fullmatch(NAME, name):
+            return [Problem(name, f"{MUST_BE_NAMED}; rename the file")]
+        return []
+
+    @classmethod
+    def parse(cls, name: str, text: str, path: Path) -> Self:
+        """Read one file from its text. Raises SegmentInvalid with every problem found."""
+        problems = cls.misnamed(name)
+        header, start = read_header(text, problems)
+        if header is not None and header.checks != Checks() and not cls.is_checked:
+            problems.append(
+                Problem("checks", "are for segments; cases say what a mart must return")
+            )
+        # What an unreadable header declares is not known.
+        declared = header.parameters if header else None
+        statement = read_statement(text, start, declared, problems, passing=cls.passing)
+        if problems or header is None or statement is None:
+            count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+            noun = cls.layer.removesuffix("s")
+            do = f"Mend the file, then run: lettermill {noun} check {name}"
+            raise SegmentInvalid(f"{path} has {count}", problems, do=do)
+        defaults = repr(sorted((n, p.default) for n, p in header.parameters.items()))
+        version = hashlib.sha256(f"{statement.code_hash}{defaults}".encode()).hexdigest()[:16]
+        return cls(
+            name=name,
+            text=text,
+            sql=statement.sql,
+            header=header,
+            path=path,
+            inputs=statement.inputs,
+            parameters=statement.parameters,
+            code_version=version,
+            warnings=statement.warnings,
+        )
+
+    @classmethod
+    def read(cls, path: Path, project: Path | None = None) -> Self:
+        """Read one file; its path is shown as it stands in the project."""
+        shown = path.relative_to(project) if project else path
+        try:
+            text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        except (OSError, UnicodeDecodeError) as error:
+            told = [Problem(str(shown), str(error))]
+            raise SegmentInvalid(f"{shown} cannot be read", told) from None
+        return cls.parse(path.stem, text, shown)
 
 
-def load(project: Path, name: str) -> Segment:
-    """One segment by name. Raises SegmentInvalid, with the name that may have been meant."""
-    path = project / FOLDER / f"{name}.sql"
-    if not path.is_file():
-        near = did_you_mean(name, (other.stem for other in path.parent.glob("*.sql")))
-        do = "See which there are: lettermill segment list"
-        raise SegmentInvalid(f"there is no segment '{name}'.{near}", do=do)
-    return read(path)
+class Segment(SqlFile):
+    """Who is interesting: contact_id, one row each, and columns for personalisation."""
+
+    layer = "segments"
+    is_checked = True
+    folder = Path("sql/segments")
 
 
-def read(path: Path) -> Segment:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SegmentInvalid(f"{path} cannot be read", [Problem(str(path), str(error))]) from None
-    return parse(path.stem, text, path)
+class Mart(SqlFile):
+    """A documented table that segments and people read, made from core tables."""
+
+    layer = "marts"
+    folder = Path("sql/marts")
+
+
+class Assertion(SqlFile):
+    """A shared check: the rows of `members`, the candidate members, that must not be."""
+
+    layer = "checks"
+    folder = Path("sql/checks")
+    passing = ("members",)
 
 
 def parse(name: str, text: str, path: Path) -> Segment:
-    """Read one segment from its text. Raises SegmentInvalid with every problem found."""
-    problems: list[Problem] = []
-    header, body_line, body = _header(text, problems)
-    select = _select(body, body_line, problems)
-    inputs = _inputs(select, problems) if select is not None else ()
-    problems += volatile(select, body) if select is not None else []
-    if problems or header is None or select is None:
-        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-        do = f"Mend the file, then run: lettermill segment check {name}"
-        raise SegmentInvalid(f"{path} has {count}", problems, do=do)
-    normal = select.sql(dialect="duckdb", comments=False, normalize=True)
-    return Segment(
-        name=name,
-        sql=body.strip().rstrip(";").strip(),
-        header=header,
-        path=path,
-        inputs=inputs,
-        uses_as_of=PARAMETER in duckdb.extract_statements(body)[0].named_parameters,
-        code_version=hashlib.sha256(normal.encode()).hexdigest()[:16],
-    )
-
-
-def _header(text: str, problems: list[Problem]) -> tuple[Header | None, int, str]:
-    """The header, the line on which the SQL begins, and the SQL."""
-    match = HEADER.match(text)
-    if match is None:
-        problems.append(Problem("line 1", "begins without a header: /* description: … */"))
-        return None, 1, text
-    line = text[: match.end()].count("\n") + 1
-    try:
-        values = yaml.safe_load(match["yaml"])
-        header = Header.model_validate(values if isinstance(values, dict) else {})
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f"line {mark.line + 1}" if mark else "header"
-        problems.append(Problem(at, f"the header is not YAML: {getattr(error, 'problem', '')}"))
-        return None, line, text[match.end() :]
-    except ValidationError as invalid:
-        problems += [_header_problem(dict(error)) for error in invalid.errors()]
-        return None, line, text[match.end() :]
-    return header, line, text[match.end() :]
-
-
-def _header_problem(error: dict[str, Any]) -> Problem:
-    field = str(error["loc"][0])
-    if error["type"] == "extra_forbidden":
-        return Problem(field, f"is not known.{did_you_mean(field, Header.model_fields)}")
-    if error["type"] == "missing":
-        return Problem(field, "is missing from the header")
-    return Problem(field, str(error["msg"]))
-
-
-def _select(body: str, first_line: int, problems: list[Problem]) -> exp.Query | None:
-    """The one SELECT of the file. sqlglot and DuckDB must agree that it is one."""
-    try:
-        # `$as_of` is a parameter to both; sqlglot reads it as one in DuckDB's dialect.
-        statements = [each for each in sqlglot.parse(body, dialect="duckdb") if each is not None]
-    except SqlglotError as error:
-        details = getattr(error, "errors", [{}])
-        found = details[0] if details else {}
-        line = first_line + int(found.get("line") or 1) - 1
-        problems.append(Problem(f"line {line}", str(found.get("description") or "is not SQL")))
-        return None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        told = "holds no statement" if not statements else f"holds {len(statements)} statements"
-        if len(statements) == 1:
-            told = f"is {type(statements[0]).__name__.upper()}, not a SELECT"
-        problems.append(Problem(f"line {first_line}", f"{told}; a segment is exactly one SELECT"))
-        return None
-    try:
-        seen = duckdb.extract_statements(body)
-    except duckdb.Error as error:
-        problems.append(Problem("SQL", str(error).splitlines()[0]))
-        return None
-    if len(seen) != 1 or seen[0].type != duckdb.StatementType.SELECT:
-        problems.append(Problem(f"line {first_line}", "DuckDB does not read it as one SELECT"))
-        return None
-    strange = sorted(set(seen[0].named_parameters) - {PARAMETER})
-    problems += [Problem(f"${name}", "is not a parameter; there is $as_of") for name in strange]
-    return statements[0]
-
-
-def _inputs(select: exp.Query, problems: list[Problem]) -> tuple[str, ...]:
-    """The tables it reads, without its own CTEs; anything else that is read from is a problem."""
-    own = {cte.alias_or_name for cte in select.find_all(exp.CTE)}
-    names: set[str] = set()
-    for table in select.find_all(exp.Table):
-        if isinstance(table.this, exp.Func) or not isinstance(table.this, exp.Identifier):
-            told = "is a table function; a segment reads tables of the lake only"
-            problems.append(Problem(table.sql(dialect="duckdb"), told))
-        elif not table.db and table.name in own:
-            continue
-        elif table.catalog or table.db not in LAYERS or not re.fullmatch(r"\w+", table.name):
-            names_known = _known()
-            told = f"is not a table of the lake.{did_you_mean(_full(table), names_known)}"
-            problems.append(Problem(_full(table), told))
-        else:
-            names.add(f"{table.db}.{table.name}")
-    problems += _unknown(names)
-    return tuple(sorted(names))
-
-
-def _unknown(names: Iterable[str]) -> list[Problem]:
-    known = _known()
-    return [
-        Problem(name, f"is not a table of the lake.{did_you_mean(name, known)}")
-        for name in sorted(names)
-        if name not in known and not name.startswith(("segments.", "marts."))
-    ]
-
-
-def _known() -> list[str]:
-    return sorted(TABLES)
-
-
-def _full(table: exp.Table) -> str:
-    return ".".join(part for part in (table.catalog, table.db, table.name) if part)
+    """Read one segment from its text."""
+    return Segment.parse(name, text, path)

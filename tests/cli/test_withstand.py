@@ -116,7 +116,7 @@ def test_an_unreadable_source_is_named_and_every_other_can_be_used(fresh: Any):
     [
         ("select contact_id frm core.orders where (\n", ["line 5"]),
         ("select contact_id from core.oders\n", ["core.oders", "Did you mean 'core.orders'?"]),
-        ("delete from core.orders\n", ["line 4", "is DELETE, not a SELECT"]),
+        ("delete from core.orders\n", ["line 5", "is DELETE, not a SELECT"]),
         ("select contact_id from core.orders where $today\n", ["$today", "there is $as_of"]),
     ],
     ids=["syntax", "table", "statement", "parameter"],

@@ -30,7 +30,7 @@ def segment(lake: Lake) -> Segment:
 
 def run(segment: Segment, lake: Lake, at: datetime, *ids: int) -> Change:
     frame = pl.DataFrame({"contact_id": list(ids)}, schema={"contact_id": pl.Int64})
-    return write(segment, Members(frame, lake.pin(["core.contacts"]), at, 0.0), lake)
+    return write(segment, Members(frame, lake.pin(["core.contacts"]), at, 0.0, 10), lake)
 
 
 def stays(lake: Lake) -> list[tuple[int, datetime, datetime | None]]:
