@@ -11,6 +11,8 @@ select
 from core.orders
 where
     status = 'completed'
+    -- A return is no purchase.
+    and coalesce(amount_minor, 0) >= 0
     and ordered_at > $as_of - interval 30 days
     and ordered_at <= $as_of
 group by contact_id

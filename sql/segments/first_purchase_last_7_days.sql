@@ -4,6 +4,8 @@ owner: team:analytics
 grain: one row per contact
 status: live
 refresh: daily
+checks:
+  rows_at_least: 0
 */
 with first_orders as (
     select
@@ -12,6 +14,8 @@ with first_orders as (
     from core.orders
     where
         status = 'completed'
+        -- A return is no purchase.
+        and coalesce(amount_minor, 0) >= 0
         and ordered_at <= $as_of
     group by contact_id
 )

@@ -1,4 +1,4 @@
-"""Every case of every segment, and no live segment without one."""
+"""Every case of every segment and mart, and no live one without a case."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.segments.cases import case_files, members_of, read_case
-from pipelines.segments.segment import Segment, Status, discover, load
+from pipelines.segments.cases import case_files, outcome, read_case
+from pipelines.segments.project import sql_files
+from pipelines.segments.segment import Assertion, SqlFile, Status
 from pipelines.settings import CHECKOUT
 
-SEGMENTS = discover(CHECKOUT)
-CASES = [path for name in SEGMENTS for path in case_files(CHECKOUT, name)]
+FILES = sql_files(CHECKOUT)
+TESTED = {
+    table: entry for table, entry in FILES.by_table.items() if not isinstance(entry, Assertion)
+}
+CASES = [
+    pytest.param(table, path, id=f"{table}-{path.stem}")
+    for table, entry in TESTED.items()
+    if isinstance(entry, SqlFile)
+    for path in case_files(CHECKOUT, entry)
+]
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_segment_holds_whom_its_case_expects(path: Path, tmp_path: Path):
-    case = read_case(path)
-    segment = load(CHECKOUT, path.parent.name)
+@pytest.mark.parametrize(("table", "path"), CASES)
+def test_the_file_returns_what_its_case_expects(table: str, path: Path, tmp_path: Path):
+    file, case = FILES.by_table[table], read_case(path)
+    assert isinstance(file, SqlFile)
 
-    assert members_of(segment, case, tmp_path) == sorted(case.expect), case.description
+    assert outcome(file, FILES, case, tmp_path) is None, case.description
 
 
-@pytest.mark.parametrize("name", SEGMENTS)
-def test_a_live_segment_is_readable_and_has_a_case(name: str):
-    segment = SEGMENTS[name]
+@pytest.mark.parametrize("table", FILES.by_table)
+def test_every_file_is_readable_and_a_live_one_has_a_case(table: str):
+    entry = FILES.by_table[table]
 
-    assert isinstance(segment, Segment), str(segment)
-    if segment.header.status is Status.LIVE:
-        assert case_files(CHECKOUT, name) != []
+    assert isinstance(entry, SqlFile), str(entry)
+    if table in TESTED and entry.header.status is Status.LIVE:
+        assert case_files(CHECKOUT, entry) != []
