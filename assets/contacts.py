@@ -1,4 +1,4 @@
-"""Core tables made from every source: contacts, identities, consents, orders, lines, products."""
+"""Core tables made from every source: contacts, identities, consents, and what contacts did."""
 
 from __future__ import annotations
 

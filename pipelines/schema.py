@@ -138,7 +138,7 @@ ACTIVITIES = Table(
     "core.activities",
     "one row per thing a contact did at a source, such as in its shop",
     {
-        "activity_id": TEXT,  # source:external id
+        "activity_id": TEXT,  # source:external id, or a hash of what it says where rows have no id
         "contact_id": WHOLE,
         "kind": TEXT,  # view | cart | sign_in | any other word the source maps
         "occurred_at": UTC_TIME,

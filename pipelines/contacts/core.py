@@ -21,6 +21,7 @@ from pipelines.contacts.source import Entity, Source, discover, find
 from pipelines.errors import ExpectationsFailed, Problem, SourceInvalid
 from pipelines.lake import Lake
 from pipelines.schema import (
+    ACTIVITIES,
     CONSENTS,
     CONTACTS,
     IDENTITIES,
@@ -32,7 +33,7 @@ from pipelines.schema import (
 from pipelines.settings import Home
 
 # In the order they are written: of a merge, the withdrawal is there before the contact is.
-TABLES = (IDENTITIES, CONSENTS, CONTACTS, ORDERS, ORDER_LINES, PRODUCTS)
+TABLES = (IDENTITIES, CONSENTS, CONTACTS, ORDERS, ORDER_LINES, PRODUCTS, ACTIVITIES)
 KEYS = {
     IDENTITIES.name: ["source", "external_id"],
     CONTACTS.name: ["contact_id"],
@@ -40,6 +41,7 @@ KEYS = {
     ORDERS.name: ["order_id"],
     ORDER_LINES.name: ["order_id", "line_number"],
     PRODUCTS.name: ["product_id"],
+    ACTIVITIES.name: ["activity_id"],
 }
 Accepted = Mapping[Entity, pl.DataFrame]
 

@@ -1,4 +1,4 @@
-"""What the contacts of a source did: orders and their lines, products, consents.
+"""What the contacts of a source did: orders and their lines, products, activities, consents.
 
 Pure: takes accepted rows and identities, returns rows of the core tables.
 """
@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from pipelines.contacts.source import Entity, Source
-from pipelines.schema import CONSENTS, ORDER_LINES, ORDERS, PRODUCTS, Table
+from pipelines.schema import ACTIVITIES, CONSENTS, ORDER_LINES, ORDERS, PRODUCTS, Table
 
 
 def of_source(
@@ -19,17 +19,21 @@ def of_source(
 ) -> dict[str, pl.DataFrame]:
     """Rows by table name. by_key: source, key, contact_id."""
     ids = by_key.filter(pl.col("source") == source.name).select("key", "contact_id")
-    makers = {Entity.ORDERS: _orders, Entity.ORDER_LINES: _lines, Entity.PRODUCTS: _products}
-    tables = {Entity.ORDERS: ORDERS, Entity.ORDER_LINES: ORDER_LINES, Entity.PRODUCTS: PRODUCTS}
+    makers = {
+        Entity.ORDERS: (_orders, ORDERS),
+        Entity.ORDER_LINES: (_lines, ORDER_LINES),
+        Entity.PRODUCTS: (_products, PRODUCTS),
+        Entity.ACTIVITIES: (_activities, ACTIVITIES),
+    }
     made = {
-        tables[entity].name: _shaped(make(accepted[entity], source, ids), tables[entity])
-        for entity, make in makers.items()
+        table.name: _shaped(make(accepted[entity], source, ids), table)
+        for entity, (make, table) in makers.items()
         if entity in accepted
     }
     decisions = [_declared(source, ids)]
     if Entity.CONSENTS in accepted:
         decisions.append(_decided(accepted[Entity.CONSENTS], source, ids))
-    made[CONSENTS.name] = _numbered(pl.concat(decisions))
+    made[CONSENTS.name] = _hashed(pl.concat(decisions), CONSENTS, "consent_id")
     return made
 
 
@@ -104,6 +108,27 @@ def _products(rows: pl.DataFrame, source: Source, _ids: pl.DataFrame) -> pl.Data
     )
 
 
+def _activities(rows: pl.DataFrame, source: Source, ids: pl.DataFrame) -> pl.DataFrame:
+    """Rows of an export that has no keys are named by the hash of what they say."""
+    given = {name: _own(name, source) for name in ("key", "product") if name in rows.columns}
+    nothing = pl.lit(None, pl.String)
+    joined = rows.join(ids, left_on="contact", right_on="key", how="inner", maintain_order="left")
+    named = joined.with_columns(
+        given.get("key", nothing).alias("activity_id"),
+        given.get("product", nothing).alias("product_id"),
+        pl.lit(source.name).alias("source"),
+    )
+    said = _shaped(named, ACTIVITIES)
+    has_key = pl.col("activity_id").is_not_null()
+    hashed = _hashed(said.filter(~has_key), ACTIVITIES, "activity_id")
+    return pl.concat(
+        [
+            said.filter(has_key),
+            hashed.with_columns(_own("activity_id", source).alias("activity_id")),
+        ]
+    )
+
+
 def _decided(rows: pl.DataFrame, source: Source, ids: pl.DataFrame) -> pl.DataFrame:
     joined = rows.join(ids, left_on="contact", right_on="key", how="inner").with_columns(
         pl.lit(source.name).alias("source"), pl.lit(source.fictitious).alias("is_fictitious")
@@ -134,17 +159,15 @@ def _declared(source: Source, ids: pl.DataFrame) -> pl.DataFrame:
     return _shaped(stated, CONSENTS)
 
 
-def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each decision named by the hash of what it says, so that the same one comes once."""
-    parts = ", ".join(
-        f"coalesce({name}::varchar, '')" for name in CONSENTS.columns if name != "consent_id"
-    )
+def _hashed(rows: pl.DataFrame, table: Table, key: str) -> pl.DataFrame:
+    """Each row named by the hash of what it says, so that the same one comes once."""
+    parts = ", ".join(f"coalesce({name}::varchar, '')" for name in table.columns if name != key)
     connection = duckdb.connect()
     try:
         connection.execute("set timezone = 'UTC'")
-        connection.register("decisions", rows.drop("consent_id").to_arrow())
-        query = f"select md5(concat_ws(chr(31), {parts})) as consent_id, * from decisions"
+        connection.register("said", rows.drop(key).to_arrow())
+        query = f"select md5(concat_ws(chr(31), {parts})) as {key}, * from said"
         named = pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))
     finally:
         connection.close()
-    return _shaped(named.unique("consent_id", keep="first", maintain_order=True), CONSENTS)
+    return _shaped(named.unique(key, keep="first", maintain_order=True), table)

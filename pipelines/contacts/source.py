@@ -5,7 +5,6 @@ Knows the shape of a source; reads no export.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator
 
+from pipelines.contacts.fields import (
+    FIELDS,
+    Activities,
+    Consents,
+    Contacts,
+    Fields,
+    OrderLines,
+    Orders,
+    Products,
+    Suppressions,
+)
 from pipelines.contacts.formats import FORMATS, Closed, FixedColumn, Format
 from pipelines.contacts.rules import Rule
 from pipelines.errors import Problem, SourceInvalid, did_you_mean
@@ -27,97 +37,9 @@ class Entity(StrEnum):
     ORDERS = "orders"
     ORDER_LINES = "order_lines"
     PRODUCTS = "products"
+    ACTIVITIES = "activities"
     CONSENTS = "consents"
     SUPPRESSIONS = "suppressions"
-
-
-class Fields(Closed):
-    """The rules of one entity; `skip` names values whose rows hold none of it."""
-
-    skip: dict[str, list[str]] = Field(default={})
-
-    def rules(self) -> Iterator[tuple[str, Rule]]:
-        for name in type(self).model_fields:
-            rule = getattr(self, name)
-            if isinstance(rule, Rule):
-                yield name, rule
-
-    def columns(self) -> set[str]:
-        return {column for _, rule in self.rules() for column in rule.columns} | set(self.skip)
-
-
-class Contacts(Fields):
-    key: Rule
-    address: Rule
-    first_name: Rule | None = None
-    last_name: Rule | None = None
-    locale: Rule | None = None
-    time_zone: Rule | None = None
-    country: Rule | None = None
-    city: Rule | None = None
-    birth_on: Rule | None = None
-    created_at: Rule | None = None
-    attributes: dict[str, Rule] = Field(default={})
-
-    def columns(self) -> set[str]:
-        return super().columns() | {
-            name for rule in self.attributes.values() for name in rule.columns
-        }
-
-
-class Cancelled(Closed):
-    column: str
-    starts_with: str
-
-
-class Orders(Fields):
-    """An order is all rows with its key; its amount is the sum of theirs."""
-
-    key: Rule
-    contact: Rule
-    ordered_at: Rule
-    amount: Rule | None = Field(None, description="or quantity and unit_price")
-    quantity: Rule | None = None
-    unit_price: Rule | None = None
-    status: Rule | None = None
-    cancelled_when: Cancelled | None = None
-
-    def columns(self) -> set[str]:
-        extra = {self.cancelled_when.column} if self.cancelled_when else set()
-        return super().columns() | extra
-
-
-class OrderLines(Fields):
-    order: Rule
-    product: Rule
-    quantity: Rule
-    unit_price: Rule
-
-
-class Products(Fields):
-    key: Rule
-    name: Rule
-    category: Rule | None = None
-    price: Rule | None = None
-
-
-class Consents(Fields):
-    contact: Rule
-    status: Rule
-    recorded_at: Rule
-    purpose: Rule = Rule(constant="marketing")
-    topic: Rule | None = None
-    lawful_basis: Rule | None = None
-    wording_version: Rule | None = None
-    proof: Rule | None = None
-
-
-class Suppressions(Fields):
-    address: Rule
-    reason: Rule = Rule(constant="imported")
-    since_at: Rule | None = None
-    scope: Rule = Rule(constant="all")
-    scope_key: Rule | None = None
 
 
 class Export(Closed):
@@ -129,6 +51,7 @@ class Export(Closed):
     orders: Orders | None = None
     order_lines: OrderLines | None = None
     products: Products | None = None
+    activities: Activities | None = None
     consents: Consents | None = None
     suppressions: Suppressions | None = None
 
@@ -236,9 +159,9 @@ def _problem(error: Any) -> Problem:
 
 def _known(location: list[Any]) -> list[str]:
     """The fields there are at a place of the file, for suggesting one."""
-    entities = (Contacts, Orders, OrderLines, Products, Consents, Suppressions)
-    by_place: dict[str, type[BaseModel]] = dict(zip(map(str, Entity), entities, strict=True))
-    by_place |= {**FORMATS, "consent": Statement, "columns": FixedColumn}
+    by_place: dict[str, type[BaseModel]] = {
+        **FIELDS, **FORMATS, "consent": Statement, "columns": FixedColumn,
+    }  # fmt: skip
     if not location:
         model: type[BaseModel] = Source
     elif location[0] == "exports" and len(location) == 2:

@@ -1,4 +1,4 @@
-"""The export of a shop that does not exist: contacts, orders, products and consents.
+"""The export of a shop that does not exist: contacts, orders, products, activities and consents.
 
 Deterministic for a seed, on reserved domains, with the faults real exports have: about one row in
 a hundred is broken, and some people signed up twice with other capitals.
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipelines.demo.activities import activities
+from pipelines.demo.faults import order_faults, people_faults
 from pipelines.demo.places import COUNTRIES, NAMES, PRODUCTS
 
 AS_OF = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-FILES = ("contacts", "products", "orders", "order_lines", "consents")
-BROKEN = 0.01
+FILES = ("contacts", "products", "orders", "order_lines", "consents", "activities")
 # Of 50,000 contacts about 24,000 bought in the last 30 days.
 RECENT_BUYERS = 0.488
 DOMAINS = ["mail.example", "post.example", "inbox.example", "work.example", "home.example"]
@@ -24,26 +25,45 @@ Random = np.random.Generator
 
 
 def write_shop(folder: Path, *, contacts: int = 50_000, seed: int = 7) -> None:
-    """Write the five files; a folder that has them all is left as it is."""
-    if all((folder / f"{name}.csv").exists() for name in FILES):
+    """Write those of the files that are not there: what the shop sold since stays as it is."""
+    missing = [name for name in FILES if not (folder / f"{name}.csv").exists()]
+    if not missing:
         return
+    if "contacts" not in missing:
+        # Whatever number is asked for now, the other files are about the people of this one.
+        contacts = _people_in(folder / "contacts.csv")
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     people = _people(random, contacts)
     orders = _orders(random, contacts)
     lines, orders = _lines(random, orders)
     tables = {
-        "contacts": _with_faults(random, people),
+        "contacts": people_faults(random, people),
         "products": _products(),
-        "orders": _order_faults(random, orders),
+        "orders": order_faults(random, orders),
         "order_lines": lines,
         "consents": _consents(random, people),
+        # From random numbers of its own: the other files are what they would be without it.
+        "activities": activities(
+            np.random.default_rng([seed, 1]),
+            contacts=contacts,
+            orders=orders,
+            lines=lines,
+            as_of=AS_OF,
+        ),
     }
-    for name, rows in tables.items():
+    for name in missing:
         # Written beside and moved, so that a stopped run leaves no half export behind.
         part = folder / f"{name}.csv.part"
-        rows.write_csv(part)
+        tables[name].write_csv(part)
         part.replace(folder / f"{name}.csv")
+
+
+def _people_in(path: Path) -> int:
+    """How many people a file of contacts was made for: all but the broken rows and the second ones."""
+    numbers = pl.scan_csv(path, infer_schema=False).select("customer_id")
+    people = numbers.filter(pl.col("customer_id").str.starts_with("C"))
+    return int(people.select(pl.len()).collect().item())
 
 
 def _people(random: Random, count: int) -> pl.DataFrame:
@@ -206,35 +226,3 @@ def _decisions(
         pl.lit("2026-1").alias("wording"),
         pl.format("form:{}", "customer_id").alias("proof"),
     )
-
-
-def _with_faults(random: Random, people: pl.DataFrame) -> pl.DataFrame:
-    """Broken rows among the good ones, and people who signed up twice with other capitals."""
-    count = max(4, round(people.height * BROKEN))
-    broken = people.sample(count, seed=int(random.integers(1 << 31))).with_row_index("fault")
-    new_key = pl.format("X{}", pl.col("fault").cast(pl.String).str.zfill(6))
-    kind = pl.col("fault") % 3
-    email = pl.format("new.{}", "email")
-    broken = broken.with_columns(
-        pl.when(kind == 0).then(pl.lit("")).otherwise(new_key).alias("customer_id"),
-        pl.when(kind == 1).then(email.str.replace("@", " at ")).otherwise(email).alias("email"),
-        pl.when(kind == 2).then(pl.lit("31.02.1980")).otherwise("birthday").alias("birthday"),
-    ).select(people.columns)
-    twice = people.sample(max(2, people.height // 250), seed=int(random.integers(1 << 31)))
-    twice = twice.with_columns(
-        pl.col("customer_id").str.replace("C", "D"), pl.col("email").str.to_uppercase()
-    )
-    return pl.concat([people, twice, broken])
-
-
-def _order_faults(random: Random, orders: pl.DataFrame) -> pl.DataFrame:
-    """Orders of customers nobody knows, and with totals that are no number."""
-    count = max(2, orders.height // 200)
-    sample = orders.sample(count, seed=int(random.integers(1 << 31))).with_row_index("fault")
-    odd = pl.col("fault") % 2 == 0
-    faulty = sample.with_columns(
-        pl.format("F{}", "fault").alias("order_number"),
-        pl.when(odd).then(pl.lit("C999999")).otherwise("customer_id").alias("customer_id"),
-        pl.when(odd).then("total").otherwise(pl.lit("12,3x")).alias("total"),
-    ).select(orders.columns)
-    return pl.concat([orders, faulty])

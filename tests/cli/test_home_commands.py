@@ -219,7 +219,7 @@ def test_json_is_one_document_on_stdout(shop_to_read: Any, words: list[str]):
 
 
 def test_json_of_a_load_is_one_document_that_accounts_for_every_row(loaded: Any):
-    exports = ["contacts", "products", "orders", "order_lines", "consents"]
+    exports = ["contacts", "products", "orders", "order_lines", "activities", "consents"]
 
     assert [each["export"] for each in loaded.json()] == exports
     assert all(each["read"] == each["accepted"] + each["quarantined"] for each in loaded.json())

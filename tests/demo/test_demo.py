@@ -79,6 +79,16 @@ def test_people_open_click_leave_and_bounce_and_the_tables_say_so(twice: Twice):
     assert len(reasons) == figures["unsubscribed"] + figures["bounced"]
 
 
+def test_what_people_looked_at_is_there_and_what_was_refused_of_it_too(twice: Twice):
+    lake = Lake(twice.home.lake)
+    kinds = set(lake.read("core.activities").collect()["kind"])
+
+    assert kinds == {"view", "cart"}
+    assert lake.count("raw.shop_activities") == (
+        lake.count("core.activities") + lake.count("quarantine.activities")
+    )
+
+
 def test_a_second_run_sends_nobody_a_second_copy_and_keeps_the_figures(twice: Twice):
     unchanged = KEYS - {"sent_this_run"}
 
