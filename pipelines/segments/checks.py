@@ -19,7 +19,7 @@ import polars.selectors as cs
 from pipelines.errors import Problem
 from pipelines.segments.header import Checks
 
-# Of a handful, everybody may well be in a segment; of a hundred it is rather a forgotten condition.
+# Of a handful, most or all may well be in a segment; of a hundred it is rather a forgotten condition.
 EVERYBODY_FROM = 100
 # Without a bound of its own a segment may move by this share, or four times as far as it usually does.
 USUAL_GROWTH, TIMES_USUAL = 0.5, 4.0
@@ -136,7 +136,7 @@ def _bounds(checks: Checks, size: int, contacts: int) -> list[Outcome]:
         told = f"At most {most:,} contacts are in it; there are {size:,}"
         found.append(Outcome("rows_at_most", size <= most, told))
     if share is not None and share < 1:
-        is_within = size <= share * contacts
+        is_within = size <= share * contacts or contacts < EVERYBODY_FROM
         has = f"{size / contacts:.1%}" if contacts else "none"
         told = f"At most {share:.0%} of all contacts are in it; there are {has}"
         found.append(Outcome("share_at_most", is_within, told))

@@ -34,6 +34,9 @@ CONTACTS = "core.contacts"
 LONGEST_TOLD = 2000
 # DuckDB quotes the value it could not convert.
 ADDRESS = re.compile(r"[^\s'\"<>]{1,320}@[^\s'\"<>]{1,255}")
+# Errors that quote a value of somebody's row, which may be their name.
+ABOUT_A_VALUE = ("Conversion Error", "Invalid Input Error", "Out of Range Error")
+QUOTED = re.compile(r"(['\"])(.*?)\1")
 ALONE = SqlFiles({})
 # Columns and their types are the same at any time.
 ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -250,6 +253,9 @@ def ask(
 def _said(asked: Question, told: Mapping[str, Any]) -> Problem:
     """What DuckDB said, without addresses; of a file the query stands on, with that file's name."""
     shown = ADDRESS.sub(lambda found: mask(found[0]), str(told["error"])[:LONGEST_TOLD])
+    if shown.startswith(ABOUT_A_VALUE):
+        said, line, place = shown.partition("\nLINE")
+        shown = QUOTED.sub(lambda found: f"'{found[2][:1]}•••'", said) + line + place
     problem, view = said_by_duckdb(shown), told.get("view")
     where, text = problem.where, dict(asked.views).get(view or "", asked.sql)
     if where == "line 1" and text.startswith("\n"):
@@ -258,6 +264,8 @@ def _said(asked: Question, told: Mapping[str, Any]) -> Problem:
 
 
 def _failed(file: SqlFile, problems: list[Problem]) -> SegmentFailed:
-    noun = file.layer.removesuffix("s")
-    do = f"Nothing was written. Mend it, then run: lettermill {noun} preview {file.name}"
+    again = (
+        f"segment preview {file.name}" if isinstance(file, Segment) else file.checked_by(file.name)
+    )
+    do = f"Nothing was written. Mend it, then run: lettermill {again}"
     return SegmentFailed(f"{file.path} failed", problems, do=do)

@@ -1,5 +1,5 @@
 /*
-description: Contacts whose last order, activity, open or click was 180 to 365 days ago
+description: Contacts last active 180 to 365 days ago, whom tracked mail in these 180 days did not wake
 owner: team:analytics
 grain: one row per contact
 status: live

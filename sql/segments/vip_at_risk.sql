@@ -1,5 +1,5 @@
 /*
-description: VIPs who are at risk, so worth a personal word
+description: "VIPs at risk: they bought much and often, and now have not for long"
 owner: team:analytics
 grain: one row per contact
 status: live

@@ -1,5 +1,5 @@
 /*
-description: Contacts with $orders purchases or more, the last $days to $lost_days days ago, and what they liked
+description: Contacts with $orders purchases or more, the last $days to $lost_days days ago
 owner: team:analytics
 grain: one row per contact
 status: live
