@@ -1,10 +1,8 @@
 """Marts: one asset per file in sql/marts, tables that people and segments read."""
 
-from datetime import datetime
-
 import dagster as dg
 
-from assets.segments import OWNER, described_as, refreshed, upstream
+from assets.segments import OWNER, described_as, moment, refreshed, upstream
 from assets.shown import sample
 from assets.unreadable import unreadable
 from pipelines.resources import LakeResource, WorkspaceResource
@@ -30,7 +28,7 @@ def defs() -> dg.Definitions:
 
 
 class MartConfig(dg.Config):
-    """as_of: the time the mart is of, with its zone; empty for now."""
+    """as_of: the time the mart is of, in UTC or with its zone; empty for now."""
 
     as_of: str = ""
 
@@ -50,7 +48,7 @@ def _asset(mart: Mart, files: SqlFiles) -> dg.AssetsDefinition:
         config: MartConfig, lake: LakeResource, workspace: WorkspaceResource
     ) -> dg.MaterializeResult:
         known = sql_files(workspace.project)
-        as_of = datetime.fromisoformat(config.as_of) if config.as_of else workspace.clock().now()
+        as_of = moment(config.as_of, workspace.clock())
         current = load_mart(workspace.project, mart.name)
         found, version = make(current, lake=lake.open(), as_of=as_of, files=known)
         return dg.MaterializeResult(

@@ -1,13 +1,14 @@
 """Segments: one asset per file in sql/segments, found, not registered."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from assets.shown import sample, sizes_over_time
 from assets.unreadable import unreadable
-from pipelines.errors import LettermillError
+from pipelines.clock import Clock
+from pipelines.errors import LettermillError, SegmentFailed
 from pipelines.lake import Lake
 from pipelines.refresh import made_anew
 from pipelines.resources import LakeResource, WorkspaceResource
@@ -42,7 +43,7 @@ def defs() -> dg.Definitions:
 
 
 class SegmentConfig(dg.Config):
-    """as_of: the time the segment asks about, with its zone; empty for now.
+    """as_of: the time the segment asks about, in UTC or with its zone; empty for now.
 
     force: evaluate it although nothing it reads has changed.
     """
@@ -77,18 +78,20 @@ def _asset(segment: Segment, files: SqlFiles) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         clock, opened = workspace.clock(), lake.open()
         current, known = load(workspace.project, segment.name), sql_files(workspace.project)
-        as_of = datetime.fromisoformat(config.as_of) if config.as_of else clock.now()
+        as_of = moment(config.as_of, clock)
         if not config.force and is_current(current, known, opened):
             context.log.info("segment=%s skipped=nothing_it_reads_changed", segment.name)
             yield from _as_before(segment, opened, clock.now())
             return
         found = run(current, lake=opened, as_of=as_of, files=known, clock=clock)
         outcomes = judged(current, found, opened, now=clock.now())
+        _require_declared(segment, outcomes)
         for each in outcomes:
             yield _result(segment, each)
-        if any(each.stops for each in outcomes):
-            raise dg.Failure("Nothing was written: the last good members stay", allow_retries=False)
-        change = write(current, found, opened, files=known, outcomes=outcomes)
+        try:
+            change = write(current, found, opened, files=known, outcomes=outcomes)
+        except SegmentFailed as failed:
+            raise dg.Failure(str(failed), allow_retries=False) from failed
         context.log.info(
             "segment=%s size=%d joined=%d left=%d",
             segment.name,
@@ -100,6 +103,12 @@ def _asset(segment: Segment, files: SqlFiles) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(metadata={**_metadata(found, change), "size over time": plot})
 
     return members
+
+
+def moment(text: str, clock: Clock) -> datetime:
+    """The time a run is asked for; now without one, and UTC without a zone."""
+    found = datetime.fromisoformat(text) if text else clock.now()
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def upstream(file: SqlFile) -> list[dg.AssetKey]:
@@ -141,6 +150,14 @@ def _result(segment: Segment, outcome: Outcome) -> dg.AssetCheckResult:
         severity=severity,
         metadata={"found": outcome.told},
     )
+
+
+def _require_declared(segment: Segment, outcomes: Iterable[Outcome]) -> None:
+    """A check that a header got after the graph was loaded is none that Dagster knows."""
+    new = {each.name for each in outcomes} - set(described(segment.header.checks))
+    if new:
+        told = f"{segment.path} has new checks ({', '.join(sorted(new))}): reload the code location"
+        raise dg.Failure(told, allow_retries=False)
 
 
 def _as_before(

@@ -1,20 +1,23 @@
-"""`python -m bench NAME [--scale small|full] [--json]`: run one benchmark, print one line per figure."""
+"""`python -m bench NAME [--scale tiny|small|full] [--json]`: run one benchmark, print one line per figure."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import pipeline
+from bench import pipeline, segments
 from bench.figure import Figure
 
-BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {"pipeline": pipeline.figures}
+BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
+    "pipeline": pipeline.figures,
+    "segments": segments.figures,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=sorted(BENCHES))
-    parser.add_argument("--scale", choices=("small", "full"), default="small")
+    parser.add_argument("--scale", choices=("tiny", "small", "full"), default="small")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     for figure in BENCHES[asked.name](asked.scale):

@@ -19,7 +19,7 @@ import duckdb
 from bench.figure import Figure
 
 BENCH = "pipeline"
-CONTACTS = {"small": 50_000, "full": 500_000}
+CONTACTS = {"tiny": 2_000, "small": 50_000, "full": 500_000}
 ROAD = ("load", "segments", "approve", "send")
 
 

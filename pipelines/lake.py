@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import unquote
 
 import duckdb
 import polars as pl
@@ -90,7 +91,7 @@ class Lake:
                 name,
                 int(delta.version()),
                 pl.DataFrame(pl.from_arrow(empty)).schema,
-                tuple(uri.removeprefix("file://") for uri in delta.file_uris()),
+                tuple(self._paths(delta)),
                 tuple(delta.metadata().partition_columns),
             )
         if name in TABLES:
@@ -104,7 +105,7 @@ class Lake:
     def files(self, name: str, version: int | None = None) -> list[str]:
         """The Parquet files of one version; none for a table that is declared only."""
         delta = self._open(name, version)
-        return [] if delta is None else [uri.removeprefix("file://") for uri in delta.file_uris()]
+        return [] if delta is None else self._paths(delta)
 
     def count(self, name: str, version: int | None = None) -> int:
         """Rows in one version, from the files' footers."""
@@ -198,6 +199,12 @@ class Lake:
             "files_added": metrics["numFilesAdded"],
             "files_removed": metrics["numFilesRemoved"],
         }
+
+    def _paths(self, delta: DeltaTable) -> list[str]:
+        """Its files as paths. The folder's part of a URI is escaped, that of a partition is its name."""
+        root = delta.table_uri.removeprefix("file://").rstrip("/")
+        files = (uri.removeprefix("file://").removeprefix(root) for uri in delta.file_uris())
+        return [f"{unquote(root)}{file}" for file in files]
 
     def _open(self, name: str, version: int | None) -> DeltaTable | None:
         try:

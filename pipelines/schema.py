@@ -190,7 +190,7 @@ SEGMENT_HISTORY = Table(
 )
 SEGMENT_RUNS = Table(
     "segments.runs",
-    "one row per run of a segment that kept its members",
+    "one row per run of a segment, kept or refused by its checks",
     {
         "segment": TEXT,
         "as_of": UTC_TIME,
@@ -203,6 +203,7 @@ SEGMENT_RUNS = Table(
         "code_version": TEXT,  # of the file and of all it stands on
         "read_versions": TEXT,  # JSON object: table → version
         "checks": TEXT,  # JSON list: name, passed, told
+        "is_kept": BOOL,  # false: a blocking check failed, and the members of before stayed
     },
 )
 AUDIENCE = Table(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 
 import duckdb
@@ -53,8 +53,7 @@ class Snapshot:
         if not self.files:
             columns = ", ".join(f'null::{kind} as "{column}"' for column, kind in types.items())
             return f"select {columns} where false"
-        one = len(self.files) == 1
-        held = {*pl.read_parquet_schema(self.files[0]), *self.partitioned} if one else set(types)
+        held = {*self.partitioned, *(name for file in self.files for name in _columns(file))}
         columns = ", ".join(
             f'"{column}"::{kind} as "{column}"' if column in held else f'null::{kind} as "{column}"'
             for column, kind in types.items()
@@ -80,6 +79,12 @@ class Snapshot:
             hive_schema={name: self.schema[name] for name in self.partitioned} or None,
         )
         return scan.select(self.schema.names())
+
+
+@lru_cache(maxsize=10_000)
+def _columns(file: str) -> tuple[str, ...]:
+    # A file is written once and never changed.
+    return tuple(pl.read_parquet_schema(file))
 
 
 def duckdb_type(kind: pl.DataType) -> str:

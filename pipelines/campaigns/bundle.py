@@ -51,6 +51,9 @@ class Bundle(BaseModel):
     @property
     def content_hash(self) -> str:
         content = self.model_dump(mode="json", exclude=set(ABOUT))
+        if not self.campaign.audience.parameters:
+            # What was approved before there were parameters keeps its hash.
+            del content["campaign"]["audience"]["parameters"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from pipelines.cli.output import console, moment_of, out, workspace
 from pipelines.cli.sql_files import check_files, run_cases
+from pipelines.errors import LettermillError
 from pipelines.segments.marts import make
 from pipelines.segments.project import discover_marts, load_mart, sql_files
 from pipelines.segments.segment import Mart
@@ -25,7 +27,7 @@ def list_marts() -> None:
     grid = Grid("mart", "grain", "description", box=None, pad_edge=False)
     for name, entry in discover_marts(Settings.load().project).items():
         if isinstance(entry, Mart):
-            grid.add_row(name, entry.header.grain, entry.description)
+            grid.add_row(name, escape(entry.header.grain), escape(entry.description))
         else:
             grid.add_row(name, "[red]unreadable[/]", f"lettermill mart check {name}")
     out.print(grid)
@@ -49,7 +51,19 @@ def run(name: Name = None, as_of: AsOf = None) -> None:
     space = workspace()
     files = sql_files(space.project)
     names = [name] if name else list(discover_marts(space.project))
-    for mart in [load_mart(space.project, each) for each in names]:
-        found, version = make(mart, lake=space.lake, as_of=moment_of(as_of, space), files=files)
+    failed = 0
+    for each in names:
+        try:
+            mart = load_mart(space.project, each)
+            found, version = make(mart, lake=space.lake, as_of=moment_of(as_of, space), files=files)
+        except LettermillError as error:
+            if name:
+                raise
+            failed += 1
+            console.print(f"[red]✗[/] {each}")
+            console.print(str(error), markup=False)
+            continue
         told = f"{found.frame.height:,} rows in {found.seconds:.2f} s, version {version}"
         console.print(f"[green]✓[/] {mart.table}: {told}")
+    if failed:
+        raise typer.Exit(1)

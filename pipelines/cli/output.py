@@ -30,7 +30,7 @@ def emit_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
 
 
-def moment_of(as_of: str | None, space: Workspace) -> datetime:
+def moment_of(as_of: str | None, space: Workspace, option: str = "--as-of") -> datetime:
     """The time an option names, now without one; a time without a zone is UTC."""
     if as_of is None:
         return space.clock.now()
@@ -38,5 +38,5 @@ def moment_of(as_of: str | None, space: Workspace) -> datetime:
         moment = datetime.fromisoformat(as_of)
     except ValueError:
         do = "Give it like 2026-11-01 or 2026-11-01T08:00:00+01:00"
-        raise SettingInvalid(f"--as-of '{as_of}' is not a time", do=do) from None
+        raise SettingInvalid(f"{option} '{as_of}' is not a time", do=do) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from pipelines.campaigns.uses import campaigns_using
 from pipelines.cli.output import Workspace, console, emit_json, moment_of, out, workspace
+from pipelines.cli.segment_preview import pins_at, show_gone
 from pipelines.cli.sql_files import check_files, run_cases
 from pipelines.errors import LettermillError, Problem, SegmentInvalid, did_you_mean
+from pipelines.segments.checks import GROWTH
 from pipelines.segments.history import sizes
 from pipelines.segments.members import is_current, judged, write
 from pipelines.segments.project import SqlFiles, discover, load, sql_files
+from pipelines.segments.run import Members
 from pipelines.segments.run import run as evaluate
 from pipelines.segments.segment import Segment, Status
 from pipelines.segments.skeleton import CASE, SQL
@@ -37,7 +41,7 @@ def list_segments(as_json: Json = False) -> None:
     for name, entry in found.items():
         told = _listed(name, entry)
         status = "[red]unreadable[/]" if told["status"] == "unreadable" else told["status"]
-        grid.add_row(name, status, told["owner"], told["description"])
+        grid.add_row(name, status, escape(told["owner"]), escape(told["description"]))
     out.print(grid)
 
 
@@ -112,49 +116,73 @@ def _missing(project: Path) -> list[Problem]:
 
 @app.command()
 def run(
-    name: Annotated[str | None, typer.Argument(help="All that are live, without a name.")] = None,
+    name: Annotated[str | None, typer.Argument(help="All but drafts, without a name.")] = None,
     as_of: AsOf = None,
     force: Annotated[bool, typer.Option(help="Also when nothing it reads has changed.")] = False,
+    accept_growth: Annotated[
+        bool, typer.Option("--accept-growth", help="Keep it although its size moved too far.")
+    ] = False,
 ) -> None:
     """Evaluate a segment and keep its members; one whose answer cannot have changed is left alone."""
     space = workspace()
     files = sql_files(space.project)
     moment = moment_of(as_of, space)
-    chosen = [load(space.project, name)] if name else _live(space.project)
+    chosen = {name: load(space.project, name)} if name else _live(space.project)
     failed = 0
-    for segment in chosen:
+    for each, segment in chosen.items():
         try:
+            if isinstance(segment, SegmentInvalid):
+                raise segment
             if force or not is_current(segment, files, space.lake):
-                _keep(segment, files, moment, space)
+                pins, gone = pins_at(segment, files, space, as_of)
+                show_gone(gone)
+                members = evaluate(
+                    segment,
+                    lake=space.lake,
+                    as_of=moment,
+                    files=files,
+                    pins=pins,
+                    clock=space.clock,
+                )
+                _keep(segment, members, files, space, accept_growth=accept_growth)
                 continue
             size = sizes(segment.name, space.lake)[-1]
             told = f"{size:,} contacts, nothing it reads has changed"
             console.print(f"[dim]–[/] {segment.name}: {told}")
         except LettermillError as error:
-            if len(chosen) == 1:
+            if name:
                 raise
             failed += 1
-            console.print(f"[red]✗[/] {segment.name}")
+            console.print(f"[red]✗[/] {each}")
             console.print(str(error), markup=False)
     if failed:
         console.print(f"[red]✗[/] {failed} of {len(chosen)} failed; their last good members stay")
         raise typer.Exit(1)
 
 
-def _keep(segment: Segment, files: SqlFiles, as_of: datetime, space: Workspace) -> None:
-    members = evaluate(segment, lake=space.lake, as_of=as_of, files=files, clock=space.clock)
+def _keep(
+    segment: Segment, members: Members, files: SqlFiles, space: Workspace, *, accept_growth: bool
+) -> None:
     outcomes = judged(segment, members, space.lake, now=space.clock.now())
+    if accept_growth:
+        outcomes = tuple(
+            replace(each, blocks=False) if each.name == GROWTH else each for each in outcomes
+        )
     change = write(segment, members, space.lake, files=files, outcomes=outcomes)
     moved = f"+{change.joined:,} −{change.left:,}"
     console.print(f"[green]✓[/] {segment.name}: {change.size:,} contacts, {moved}")
     for each in outcomes:
         if not each.passed:
-            console.print("  [yellow]![/]", f"{each.name}: {each.told}")
+            console.print("  [yellow]![/]", escape(f"{each.name}: {each.told}"))
 
 
-def _live(project: Path) -> list[Segment]:
-    found = discover(project).values()
-    return [s for s in found if isinstance(s, Segment) and s.header.status is not Status.DRAFT]
+def _live(project: Path) -> dict[str, Segment | SegmentInvalid]:
+    """All but drafts, and those nobody can read, which may be live."""
+    return {
+        name: entry
+        for name, entry in discover(project).items()
+        if isinstance(entry, SegmentInvalid) or entry.header.status is not Status.DRAFT
+    }
 
 
 @app.command("test")

@@ -7,19 +7,20 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from pipelines.cli.output import Workspace, console, emit_json, moment_of, out, workspace
-from pipelines.cli.segment_preview import AsOf, Json, Show, sample, show_rows
+from pipelines.cli.segment_preview import AsOf, Json, Show, pins_at, sample, show_gone, show_rows
 from pipelines.contacts.address import normalise
 from pipelines.contacts.masking import masked
 from pipelines.errors import Problem, SegmentInvalid, SettingInvalid
+from pipelines.segments.audit import CONTACTS
 from pipelines.segments.checks import age
 from pipelines.segments.history import last_run, members_at
 from pipelines.segments.plan import explain as explained
 from pipelines.segments.project import load, sql_files
 from pipelines.segments.revisions import difference
-from pipelines.segments.run import CONTACTS
 from pipelines.segments.why import Stage, lost_at
 from pipelines.segments.why import why as reasons
 
@@ -34,7 +35,13 @@ def diff(
     """Run the segment as it is and as a git revision has it, on the same data, and compare."""
     space = workspace()
     moment = moment_of(as_of, space)
-    found = difference(name, revision, project=space.project, lake=space.lake, as_of=moment)
+    segment, files = load(space.project, name), sql_files(space.project)
+    pins, gone = pins_at(segment, files, space, as_of)
+    if not as_json:
+        show_gone(gone)
+    found = difference(
+        name, revision, project=space.project, lake=space.lake, as_of=moment, pins=pins
+    )
     told: dict[str, Any] = {
         "segment": name,
         "from": revision,
@@ -50,7 +57,8 @@ def diff(
     if as_json:
         emit_json(told)
         return
-    out.print(f"[bold]{name}[/] as of {moment.isoformat()}, {revision} → now, on the same data")
+    out.print(f"[bold]{name}[/] as of {moment.isoformat()}, ", end="")
+    out.print(f"{revision} → now, on the same data", markup=False)
     out.print(f"{told['before']:,} → {told['after']:,} contacts")
     out.print(
         f"{told['joined']:,} only now, {told['left']:,} only before, {told['changed']:,} with other columns"
@@ -65,7 +73,12 @@ def explain(name: str, as_of: AsOf = None, as_json: Json = False) -> None:
     """What a segment reads, how old that is, and which steps of the query cost most."""
     space = workspace()
     segment, files = load(space.project, name), sql_files(space.project)
-    found = explained(segment, lake=space.lake, as_of=moment_of(as_of, space), files=files)
+    pins, gone = pins_at(segment, files, space, as_of)
+    found = explained(
+        segment, lake=space.lake, as_of=moment_of(as_of, space), files=files, pins=pins
+    )
+    if not as_json:
+        show_gone(gone)
     if as_json:
         told = {"inputs": found.inputs, "steps": found.steps}
         shown: dict[str, Any] = {n: [e.__dict__ for e in each] for n, each in told.items()}  # type: ignore[attr-defined]
@@ -90,7 +103,7 @@ def explain(name: str, as_of: AsOf = None, as_json: Json = False) -> None:
     steps = Grid("processor time", "rows out", "step", box=None, pad_edge=False)
     for step in found.steps:
         share = step.seconds / found.seconds if found.seconds else 0
-        steps.add_row(f"{step.seconds:.3f} s {share:>4.0%}", f"{step.rows:,}", step.what)
+        steps.add_row(f"{step.seconds:.3f} s {share:>4.0%}", f"{step.rows:,}", escape(step.what))
     out.print(steps)
 
 
@@ -102,9 +115,13 @@ def why(
     segment, files = load(space.project, name), sql_files(space.project)
     contact = _contact(email, space)
     moment = moment_of(as_of, space)
-    stages = reasons(segment, contact, lake=space.lake, as_of=moment, files=files)
+    pins, gone = pins_at(segment, files, space, as_of)
+    stages = reasons(segment, contact, lake=space.lake, as_of=moment, files=files, pins=pins)
+    if not as_json:
+        show_gone(gone)
     if as_json:
-        emit_json([{**s.__dict__, "rows": _shown_rows(s, show=show_addresses)} for s in stages])
+        rows = [None if s.rows is None else _shown_rows(s, show=show_addresses) for s in stages]
+        emit_json([{**s.__dict__, "rows": shown} for s, shown in zip(stages, rows, strict=True)])
         return
     lost = lost_at(stages)
     inside = "is in" if lost is None else "is not in"
@@ -151,7 +168,7 @@ def members(
     """Who was in a segment at a time, by its runs: contact ids, and since when."""
     space = workspace()
     load(space.project, name)
-    moment = moment_of(at, space)
+    moment = moment_of(at, space, "--at")
     found = members_at(name, moment, space.lake)
     if found is None:
         last = last_run(name, space.lake)
@@ -172,7 +189,9 @@ def members(
         emit_json(found.to_dicts())
     else:
         sys.stdout.write(
-            found.write_csv() if as_csv else "".join(f"{row[0]}\n" for row in found.iter_rows())
+            found.write_csv()
+            if as_csv
+            else found.drop("joined_at").write_csv(include_header=False, separator=" ")
         )
 
 

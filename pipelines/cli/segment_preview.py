@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 import yaml
+from rich.markup import escape
 from rich.table import Table as Grid
 
-from pipelines.cli.output import Workspace, emit_json, moment_of, out, workspace
+from pipelines.cli.output import Workspace, console, emit_json, moment_of, out, workspace
 from pipelines.contacts.masking import masked
 from pipelines.delivery.reach import Reach, reach
 from pipelines.errors import SettingInvalid
+from pipelines.segments.audit import CONTACTS
 from pipelines.segments.header import Value
 from pipelines.segments.history import as_it_was
 from pipelines.segments.members import Change, compare, judged, moves
 from pipelines.segments.overlap import Overlap, overlaps
 from pipelines.segments.project import SqlFiles, load, sql_files
-from pipelines.segments.run import CONTACTS, run
+from pipelines.segments.run import run
 from pipelines.segments.segment import Segment
 
 SAMPLE = 5
@@ -41,7 +42,7 @@ def preview(
     space = workspace()
     segment, files = load(space.project, name), sql_files(space.project)
     moment = moment_of(as_of, space)
-    pins, gone = _pins(segment, files, space, moment) if as_of else ({}, [])
+    pins, gone = pins_at(segment, files, space, as_of)
     found = run(
         segment,
         lake=space.lake,
@@ -72,12 +73,12 @@ def preview(
         ],
     }
     if since:
-        moved = moves(segment, found, space.lake, moment_of(since, space))
+        moved = moves(segment, found, space.lake, moment_of(since, space, "--since"))
         told["since"] = since
         told["since_joined"], told["since_left"] = moved or (None, None)
     ids = found.frame.select("contact_id")
     told["overlap"] = [each.__dict__ for each in overlaps(ids, space.lake, but=name)]
-    told["reach"] = [each.__dict__ for each in reach(ids, space, found.pins)]
+    told["reach"] = [each.__dict__ for each in reach(ids, space, {**pins, **found.pins})]
     told["sample"] = sample(found.frame, found.pins, space, show=show_addresses)
     if as_json:
         emit_json(told)
@@ -101,9 +102,7 @@ def _show_preview(segment: Segment, change: Change, told: dict[str, Any]) -> Non
             else "not known: no run of then"
         )
         out.print(f"since {told['since']}: {known}")
-    if told["read_as_now"]:
-        names = ", ".join(told["read_as_now"])
-        out.print(f"[yellow]![/] read as they are now, for no version of then is kept: {names}")
+    show_gone(told["read_as_now"])
     for each in told["failed_checks"]:
         out.print(f"[yellow]![/] {each['check']}: ", end="")
         out.print(each["told"], markup=False)
@@ -146,9 +145,9 @@ def _show_overlap(found: list[Overlap], size: int) -> None:
 def show_rows(rows: list[dict[str, str]]) -> None:
     if not rows:
         return
-    grid = Grid(*rows[0], box=None, pad_edge=False)
+    grid = Grid(*(escape(column) for column in rows[0]), box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*row.values())
+        grid.add_row(*(escape(value) for value in row.values()))
     out.print()
     out.print(grid)
 
@@ -180,12 +179,21 @@ def _typed(text: str) -> Any:
         return text
 
 
-def _pins(
-    segment: Segment, files: SqlFiles, space: Workspace, moment: datetime
+def pins_at(
+    segment: Segment, files: SqlFiles, space: Workspace, as_of: str | None
 ) -> tuple[dict[str, int], list[str]]:
-    """The versions of then, and the tables of which none is kept."""
-    tables = files.tables((segment, *files.behind(segment)))
-    return as_it_was(space.lake, sorted({*tables, CONTACTS}), moment)
+    """The versions of the time that was asked for, and the tables of which none of then is kept."""
+    if as_of is None:
+        return {}, []
+    tables = {*files.tables(files.stack(segment)), CONTACTS, "core.consents"}
+    return as_it_was(space.lake, sorted(tables), moment_of(as_of, space))
+
+
+def show_gone(gone: list[str]) -> None:
+    """Say of which tables no version of then is kept."""
+    if gone:
+        names = ", ".join(gone)
+        console.print(f"[yellow]![/] read as they are now, for no version of then is kept: {names}")
 
 
 def sample(

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from pipelines.cli.output import console
 from pipelines.errors import LettermillError, Problem, SegmentInvalid
 from pipelines.segments.cases import case_files, outcome, read_case
-from pipelines.segments.project import SqlFiles, remarks, sql_files
+from pipelines.segments.project import CASES, SqlFiles, remarks, sql_files
 from pipelines.segments.run import declared_columns
 from pipelines.segments.segment import SqlFile
 from pipelines.settings import Settings
@@ -37,6 +38,9 @@ def check_files(kind: type[SqlFile], name: str | None, *, missing: Sequence[Prob
             wrong += 1
             console.print(f"[red]✗[/] {stem}")
             console.print(str(told), markup=False)
+        elif any(each.where == CASES for each in said):
+            wrong += 1
+            console.print(f"[red]✗[/] {stem}")
         elif said:
             console.print(f"[yellow]![/] {stem}")
         width = max((len(each.where) for each in said), default=0)
@@ -91,7 +95,7 @@ def _case(file: SqlFile, files: SqlFiles, path: Path) -> str | None:
         except LettermillError as error:
             told = str(error)
     mark = "[green]✓[/]" if told is None else "[red]✗[/]"
-    console.print(f"{mark} {shown}")
+    console.print(f"{mark} {escape(shown)}")
     if told is not None:
         console.print(f"  {told}", markup=False)
     return told

@@ -20,6 +20,7 @@ from pipelines.segments.run import declared_columns, evaluate
 from pipelines.segments.segment import Segment, SqlFile, Status
 
 LAYER = Segment.layer
+SECOND = "·second"  # no name a column can have without quotes
 
 
 def problems(campaign: Campaign, project: Path) -> list[Problem]:
@@ -119,13 +120,22 @@ def candidates(
         frames[name] = evaluate(
             entry, lake=lake, as_of=as_of, files=files, pins=pins, parameters=given
         ).frame
-    included = [frames[name] for name in campaign.audience.include]
-    joined = pl.concat(_alike(included), how="diagonal_relaxed").unique(
-        "contact_id", keep="first", maintain_order=True
-    )
+    included = _alike([frames[name] for name in campaign.audience.include])
+    joined = included[0]
+    for frame in included[1:]:
+        joined = _either(joined, frame)
     for name in campaign.audience.exclude:
         joined = joined.join(frames[name], on="contact_id", how="anti")
     return joined
+
+
+def _either(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """Who is in either; of a column that both have, the first one's value where it has one."""
+    both = [name for name in second.columns if name in first.columns and name != "contact_id"]
+    joined = first.join(second, on="contact_id", how="full", coalesce=True, suffix=SECOND)
+    return joined.with_columns(
+        pl.coalesce(name, f"{name}{SECOND}").alias(name) for name in both
+    ).drop(f"{name}{SECOND}" for name in both)
 
 
 def _alike(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -140,6 +150,13 @@ def _alike(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
         if len(found) > 1 and not all(kind.is_numeric() for kind in found)
     ]
     return [
-        frame.with_columns(pl.col(each).cast(pl.String) for each in mixed if each in frame.columns)
+        frame.with_columns(_text(frame, each) for each in mixed if each in frame.columns)
         for frame in frames
     ]
+
+
+def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A column as text; of lists and structs, as JSON."""
+    if not frame.schema[name].is_nested():
+        return pl.col(name).cast(pl.String)
+    return pl.struct(name).struct.json_encode().alias(name)

@@ -33,7 +33,10 @@ join core.contacts as c on m.contact_id = c.contact_id
 DECISIONS = """
 select
     m.contact_id,
-    arg_max(d.status, (d.recorded_at, d.status = 'withdrawn')) as decision
+    arg_max(
+        d.status,
+        (d.recorded_at is not null, d.recorded_at, d.status = 'withdrawn')
+    ) as decision
 from members as m
 join core.consents as d on m.contact_id = d.contact_id
 where

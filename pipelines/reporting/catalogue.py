@@ -19,6 +19,8 @@ from pipelines.segments.project import SqlFiles, sql_files
 from pipelines.segments.segment import Assertion, Segment, SqlFile
 from pipelines.workspace import Workspace
 
+DAYS_SHOWN = 365
+
 
 @dataclass(frozen=True)
 class Check:
@@ -127,10 +129,16 @@ def _entry(
         cases=len(case_files(workspace.project, entry)),
         runs=tuple(
             Run(row["as_of"], row["size"], row["contacts"], row["joined"], row["left"])
-            for row in own.iter_rows(named=True)
+            for row in _one_a_day(own.filter(pl.col("is_kept"))).iter_rows(named=True)
         ),
         checks=_checks(entry, own) if is_segment else (),
     )
+
+
+def _one_a_day(runs: pl.DataFrame) -> pl.DataFrame:
+    """The last run of each day, of a year: more would be drawn over each other."""
+    days = runs.group_by(pl.col("as_of").dt.date().alias("day"), maintain_order=True).last()
+    return days.tail(DAYS_SHOWN) if days.height > DAYS_SHOWN else runs.tail(DAYS_SHOWN)
 
 
 def _columns(table: str, workspace: Workspace) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import polars as pl
 import polars.selectors as cs
 
 from pipelines.errors import Problem
+from pipelines.segments.audit import Audit
 from pipelines.segments.header import Checks
 
 # Of a handful, most or all may well be in a segment; of a hundred it is rather a forgotten condition.
@@ -27,7 +28,15 @@ RUNS_LOOKED_AT = 30
 # Exports come once a day; a table of the day before yesterday was forgotten.
 FRESH_HOURS = 36
 FRESH = timedelta(hours=FRESH_HOURS)
-NOT_EMPTY = "not_empty"
+NOT_EMPTY, GROWTH = "not_empty", "grows_within_bounds"
+# What happens when it happens is not stale when nothing does.
+AS_IT_HAPPENS = (
+    "campaigns.",
+    "segments.",
+    "core.engagement_events",
+    "core.suppressions",
+    "core.products",
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def described(checks: Checks) -> dict[str, tuple[str, bool]]:
         **{outcome.name: (outcome.told.split(";")[0] + ".", True) for outcome in limits},
         **{name: (f"sql/checks/{name}.sql returns no row.", True) for name in checks.no_rows},
         "grows_within_bounds": (
-            f"Its size moved no further than {checks.growth_at_most:.0%} since the last run."
+            f"Its size moved no further than {_per_cent(checks.growth_at_most)} since the last run."
             if checks.growth_at_most
             else "Its size moved no further than it usually does.",
             checks.growth_at_most is not None,
@@ -70,11 +79,11 @@ def described(checks: Checks) -> dict[str, tuple[str, bool]]:
     }
 
 
-def of_rows(audit: Mapping[str, Any]) -> list[Outcome]:
-    """That contact_id is there, unique and known; audit as the sandbox counted it."""
-    empty, twice, unknown = audit["empty"], audit.get("twice_count", 0), audit["unknown_count"]
-    some_twice = ", ".join(map(str, audit["twice"]))
-    some_unknown = ", ".join(map(str, audit["unknown"]))
+def of_rows(audit: Audit) -> list[Outcome]:
+    """That contact_id is there, unique and known."""
+    empty, twice, unknown = audit.empty, audit.twice, audit.unknown
+    some_twice = ", ".join(map(str, audit.some_twice))
+    some_unknown = ", ".join(map(str, audit.some_unknown))
     rows = (
         ("contact_id_is_there", empty, f"is empty in {empty:,} rows"),
         (
@@ -113,13 +122,15 @@ def of_size(size: int, contacts: int, checks: Checks) -> list[Outcome]:
         Outcome(
             NOT_EMPTY,
             bool(size) or may_be_empty,
-            share if size else "nobody is in it; if that may be, say rows_at_least: 0 under checks",
+            share
+            if size or may_be_empty
+            else "nobody is in it; if that may be, say rows_at_least: 0 under checks",
         ),
         Outcome(
             "not_everybody",
             size < contacts or may_be_all,
             share
-            if size < contacts
+            if size < contacts or may_be_all
             else f"all {contacts:,} contacts are in it; if that is meant, say share_at_most: 1 under checks",
         ),
         *_bounds(checks, size, contacts),
@@ -138,7 +149,7 @@ def _bounds(checks: Checks, size: int, contacts: int) -> list[Outcome]:
     if share is not None and share < 1:
         is_within = size <= share * contacts or contacts < EVERYBODY_FROM
         has = f"{size / contacts:.1%}" if contacts else "none"
-        told = f"At most {share:.0%} of all contacts are in it; there are {has}"
+        told = f"At most {_per_cent(share)} of all contacts are in it; there are {has}"
         found.append(Outcome("share_at_most", is_within, told))
     return found
 
@@ -160,26 +171,29 @@ def of_assertions(found: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
 
 def of_growth(size: int, before: Sequence[int], checks: Checks) -> Outcome:
     """That its size is near the last run's. before: sizes of earlier runs, oldest first."""
-    earlier = [each for each in before[-RUNS_LOOKED_AT:] if each]
+    earlier = before[-RUNS_LOOKED_AT:]
     blocks = checks.growth_at_most is not None
     if not earlier:
-        return Outcome("grows_within_bounds", True, "no run to compare with", blocks)
-    moves = [abs(b - a) / a for a, b in pairwise(earlier)]
+        return Outcome(GROWTH, True, "no run to compare with", blocks)
+    if not earlier[-1]:
+        return Outcome(GROWTH, True, "nobody was in it at the last run", blocks)
+    moves = [abs(b - a) / a for a, b in pairwise(earlier) if a]
     usual = max(USUAL_GROWTH, TIMES_USUAL * median(moves)) if moves else USUAL_GROWTH
     bound = checks.growth_at_most or usual
     moved = (size - earlier[-1]) / earlier[-1]
-    told = (
-        f"{moved:+.1%} since the last run ({earlier[-1]:,} → {size:,}); up to ±{bound:.0%} is usual"
-    )
-    return Outcome("grows_within_bounds", abs(moved) <= bound, told, blocks)
+    told = f"{moved:+.1%} since the last run ({earlier[-1]:,} → {size:,})"
+    told += f"; up to ±{_per_cent(bound)} is usual"
+    if blocks:
+        told += "; to keep it all the same: lettermill segment run NAME --accept-growth"
+    return Outcome(GROWTH, abs(moved) <= bound, told, blocks)
 
 
 def of_inputs(changed: Mapping[str, datetime | None], now: datetime) -> Outcome:
     """That what it reads is not old. changed: table → when it was last written."""
     old = [
-        f"{table} {'was never written' if at is None else f'is {age(now - at)} old'}"
+        f"{table} {'was never written' if at is None else f'has not changed for {age(now - at)}'}"
         for table, at in sorted(changed.items())
-        if at is None or now - at > FRESH
+        if not table.startswith(AS_IT_HAPPENS) and (at is None or now - at > FRESH)
     ]
     return Outcome("inputs_are_fresh", not old, "; ".join(old) or "all are fresh", blocks=False)
 
@@ -197,5 +211,11 @@ def age(since: timedelta) -> str:
     return f"{seconds / 3600:.0f} h" if seconds >= 7200 else f"{max(0, seconds) / 60:.0f} min"
 
 
+def _per_cent(share: float) -> str:
+    return f"{share * 100:.4g}%"
+
+
 def _some(rows: Sequence[Sequence[object]]) -> str:
-    return ", ".join(str(row[0]) for row in rows)
+    """The first column of some rows: ids and other numbers; of what may be personal a letter."""
+    firsts = [row[0] for row in rows]
+    return ", ".join(str(v) if isinstance(v, int | float) else f"{str(v)[:1]}•••" for v in firsts)

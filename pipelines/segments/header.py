@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -28,12 +29,21 @@ from pydantic import (
 
 from pipelines.errors import Problem, did_you_mean
 
+
+def _a_day(given: object) -> object:
+    """Only what is written as one: Pydantic would read the text "86400" as a day of 1970."""
+    if isinstance(given, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", given):
+        raise ValueError("is no date")
+    return given
+
+
 COMMENT = re.compile(r"\s*/\*(?P<yaml>.*?)\*/", re.DOTALL)
 NAME = r"^[a-z][a-z0-9_]*$"
 MUST_BE_NAMED = "must be small letters, digits and _, beginning with a letter"
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 # What a parameter may be worth; put into the SQL as a literal of its type.
-Value = StrictBool | StrictInt | Number | date | StrictStr
+Day = Annotated[date, BeforeValidator(_a_day)]
+Value = StrictBool | StrictInt | Number | Day | StrictStr
 
 
 class Status(StrEnum):

@@ -13,9 +13,9 @@ from pipelines.schema import SEGMENT_HISTORY, SEGMENT_RUNS
 
 
 def runs(name: str, lake: Lake) -> pl.DataFrame:
-    """The runs of a segment (segments.runs), oldest first."""
-    found = lake.read(SEGMENT_RUNS.name).filter(pl.col("segment") == name).sort("ran_at")
-    return pl.DataFrame(found.collect())
+    """The runs of a segment that kept their members (segments.runs), oldest first."""
+    found = lake.read(SEGMENT_RUNS.name).filter(pl.col("segment") == name, pl.col("is_kept"))
+    return pl.DataFrame(found.sort("ran_at").collect())
 
 
 def last_run(name: str, lake: Lake) -> Mapping[str, Any] | None:

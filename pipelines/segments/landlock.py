@@ -22,6 +22,8 @@ WRITE = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG
 # How many file rights each version of the interface knows, and the first one that knows the network.
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 MOST_FILE_RIGHTS, NETWORK_SINCE, NETWORK_RIGHTS = 16, 4, 0b11
+# Signals to, and abstract sockets of, processes that are not shut in with it.
+SCOPES_SINCE, SCOPES = 6, 0b11
 
 
 def version() -> int:
@@ -38,7 +40,8 @@ def restrict(*, read: Iterable[str], write: Iterable[str]) -> bool:
     if not known:
         return False
     rights = (1 << FILE_RIGHTS.get(known, MOST_FILE_RIGHTS)) - 1
-    attributes = struct.pack("QQ", rights, NETWORK_RIGHTS)[: 16 if known >= NETWORK_SINCE else 8]
+    fields = 1 + (known >= NETWORK_SINCE) + (known >= SCOPES_SINCE)
+    attributes = struct.pack("QQQ", rights, NETWORK_RIGHTS, SCOPES)[: 8 * fields]
     ruleset = _call(CREATE_RULESET, attributes, len(attributes), 0)
     if ruleset < 0:
         raise OSError("Landlock gave no ruleset")

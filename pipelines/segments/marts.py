@@ -25,4 +25,5 @@ def make(mart: Mart, *, lake: Lake, as_of: datetime, files: SqlFiles) -> tuple[M
 
 
 def mart_table(mart: Mart, frame: pl.DataFrame) -> Table:
-    return Table(mart.table, mart.header.grain, dict(frame.schema))
+    # It may hold names and addresses, whose minima and maxima must not stay in the log.
+    return Table(mart.table, mart.header.grain, dict(frame.schema), personal=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -17,11 +17,16 @@ from pipelines.errors import Problem, SegmentFailed
 from pipelines.lake import Lake
 from pipelines.schema import SEGMENT_HISTORY, SEGMENT_RUNS, UTC_TIME, Table
 from pipelines.segments import checks
+from pipelines.segments.audit import CONTACTS
 from pipelines.segments.checks import Outcome
 from pipelines.segments.history import last_run, members_at, runs, sizes
 from pipelines.segments.project import SqlFiles
-from pipelines.segments.run import ALONE, CONTACTS, Members, require
+from pipelines.segments.run import ALONE, Members, require
 from pipelines.segments.segment import Segment
+
+# Clocks of two machines may differ by so much.
+CLOCKS_DIFFER = timedelta(minutes=5)
+COMPACT_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -116,23 +121,44 @@ def write(
 
     outcomes  of `judged`; found here without them
 
-    Raises SegmentFailed when a blocking check failed, and when they are of an earlier time than the
-    last run's: no stay may end before it began. History goes first: a run that dies between the two does
-    it again from the open stays.
+    Raises SegmentFailed when a blocking check failed, which is noted among the runs, and when they
+    are of an earlier time than the last run's: no stay may end before it began. History goes first:
+    a run that dies between the two does it again from the open stays.
     """
     if outcomes is None:
         outcomes = judged(segment, members, lake, now=lake.clock.now())
+    if checks.stopping(outcomes):
+        before = Change(members.frame.height, 0, 0, 0.0)
+        _append_run(_told(segment, members, before, outcomes, files, lake, is_kept=False), lake)
     require(segment, outcomes)
+    _not_ahead(segment, members, lake)
     with lake.alone(f"segment-{segment.name}"):
         _not_earlier(segment, members, lake)
         change = compare(segment, members, lake)
         stays = _stays(segment, members, lake)
         if stays is not None:
+            _have_history(lake)
             lake.replace(SEGMENT_HISTORY, stays, segment=segment.name)
         frame = members.frame.with_columns(as_of=pl.lit(members.as_of).cast(UTC_TIME))
         lake.replace(members_table(segment, members.frame), frame)
-        lake.append(SEGMENT_RUNS, _told(segment, members, change, outcomes, files, lake))
+        _append_run(_told(segment, members, change, outcomes, files, lake), lake)
     return change
+
+
+def _append_run(row: pl.DataFrame, lake: Lake) -> None:
+    # A file a run: joined now and then, so that the runs of a year are read as fast as those of a day.
+    if lake.append(SEGMENT_RUNS, row) % COMPACT_EVERY == 0:
+        lake.compact(SEGMENT_RUNS.name)
+
+
+def _have_history(lake: Lake) -> None:
+    """Make the table, or cut it by segment, alone: of two segments that replace their first stays in
+    a table that is not there, one would replace the other's.
+    """
+    known = lake.snapshot(SEGMENT_HISTORY.name)
+    if known.version is None or known.partitioned != SEGMENT_HISTORY.partitioned:
+        with lake.alone("segments-history"):
+            lake.append(SEGMENT_HISTORY, SEGMENT_HISTORY.empty())
 
 
 def _told(
@@ -142,6 +168,8 @@ def _told(
     outcomes: Sequence[Outcome],
     files: SqlFiles,
     lake: Lake,
+    *,
+    is_kept: bool = True,
 ) -> pl.DataFrame:
     """The row of segments.runs."""
     row = {
@@ -156,8 +184,17 @@ def _told(
         "code_version": files.code_version(segment),
         "read_versions": json.dumps(members.pins, sort_keys=True),
         "checks": json.dumps([asdict(each) for each in outcomes]),
+        "is_kept": is_kept,
     }
     return pl.DataFrame([row], schema=SEGMENT_RUNS.schema)
+
+
+def _not_ahead(segment: Segment, members: Members, lake: Lake) -> None:
+    """No run of a time to come: every later one would be set back from it."""
+    if members.as_of > lake.clock.now() + CLOCKS_DIFFER:
+        told = f"{members.as_of:%Y-%m-%d %H:%M} UTC is still to come"
+        do = f"Nothing was written. To look ahead: lettermill segment preview {segment.name} --as-of TIME"
+        raise SegmentFailed(f"{segment.path} cannot be kept", [Problem("as_of", told)], do=do)
 
 
 def _not_earlier(segment: Segment, members: Members, lake: Lake) -> None:

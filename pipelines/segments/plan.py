@@ -69,9 +69,16 @@ class Explained:
     peak_mib: float
 
 
-def explain(file: SqlFile, *, lake: Lake, as_of: datetime, files: SqlFiles) -> Explained:
+def explain(
+    file: SqlFile,
+    *,
+    lake: Lake,
+    as_of: datetime,
+    files: SqlFiles,
+    pins: Mapping[str, int] | None = None,
+) -> Explained:
     """Run a file once and tell what it cost. Raises SegmentFailed."""
-    asked = question(file, lake=lake, as_of=as_of, files=files)
+    asked = question(file, lake=lake, as_of=as_of, files=files, pins=pins)
     with pool.job_folder() as folder:
         answer = ask(asked, "plan", folder)
     plan = answer.content["plan"]
@@ -133,10 +140,15 @@ def _words(name: str, about: Mapping[str, str], lake: Lake) -> str:
     if name in ("ORDER_BY", "TOP_N"):
         return f"sorts rows by {about.get('Order By', '')}"
     if name == "FILTER":
-        return f"keeps rows where {about.get('Expression', '')}"
+        return _where(about.get("Expression", ""))
     if name in PLAIN:
         return PLAIN[name]
     return name.lower().replace("_", " ")
+
+
+def _where(expression: str) -> str:
+    # A column by its number says nothing to a reader.
+    return "keeps some rows" if "#" in expression else f"keeps rows where {expression}"
 
 
 def _scan(about: Mapping[str, str], lake: Lake) -> str:

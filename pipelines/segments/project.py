@@ -18,6 +18,8 @@ from pipelines.segments.segment import Assertion, Mart, Segment, SqlFile, Status
 
 KINDS: tuple[type[SqlFile], ...] = (Segment, Mart, Assertion)
 Kind = TypeVar("Kind", bound=SqlFile)
+# Where a remark on missing cases stands: a live file without one is not ready.
+CASES = "cases"
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,12 @@ class SqlFiles:
 
     def _missing(self, name: str, *, but: Collection[str] = ()) -> str:
         folder, _, stem = name.partition(".")
-        known = [t for t in self.by_table if t.startswith(f"{folder}.") and t not in but]
-        return f"reads {name}, and there is no sql/{folder}/{stem}.sql.{did_you_mean(name, known)}"
+        known = [
+            table.removeprefix(f"{folder}.")
+            for table in self.by_table
+            if table.startswith(f"{folder}.") and table not in but
+        ]
+        return f"reads {name}, and there is no sql/{folder}/{stem}.sql.{did_you_mean(stem, known)}"
 
 
 def sql_files(project: Path) -> SqlFiles:
@@ -131,9 +137,10 @@ def sql_files(project: Path) -> SqlFiles:
 
 
 def parsed(texts: Mapping[str, str]) -> SqlFiles:
-    """Files from their texts by table name: what an approval keeps, or another revision."""
+    """Files from their texts by table name: what an approval keeps. A bare name is a segment's."""
     found: dict[str, SqlFile | SegmentInvalid] = {}
-    for table, text in texts.items():
+    for given, text in texts.items():
+        table = given if "." in given else f"{Segment.layer}.{given}"
         layer, _, name = table.partition(".")
         kind = next(each for each in KINDS if each.layer == layer)
         try:
@@ -168,7 +175,7 @@ def remarks(file: SqlFile, files: SqlFiles, *, cases: int) -> list[Problem]:
     said = list(file.warnings)
     if file.header.status is Status.LIVE and not cases:
         told = f"is live and has no case under tests/sql/{file.layer}/{file.name}/"
-        said.append(Problem("cases", told))
+        said.append(Problem(CASES, told))
     for name in file.inputs:
         entry = files.by_table.get(name)
         if isinstance(entry, SegmentInvalid) or entry is None:
@@ -216,4 +223,4 @@ def _line(file: SqlFile, name: str) -> str:
 
 
 def _mend(file: SqlFile) -> str:
-    return f"Mend it, then run: lettermill {file.layer.removesuffix('s')} check {file.name}"
+    return f"Mend it, then run: lettermill {file.checked_by(file.name)}"

@@ -7,6 +7,7 @@ to the lake here.
 from __future__ import annotations
 
 import re
+import signal
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pipelines.contacts.address import mask
 from pipelines.errors import Problem, SegmentFailed
 from pipelines.lake import Lake
 from pipelines.segments import checks, pool, shape
+from pipelines.segments.audit import CONTACTS, audit
 from pipelines.segments.checks import Outcome
 from pipelines.segments.header import Value
 from pipelines.segments.project import SqlFiles
@@ -29,14 +31,13 @@ from pipelines.segments.segment import Segment, SqlFile
 from pipelines.segments.statement import said_by_duckdb
 from pipelines.snapshot import Snapshot
 
-CONTACTS = "core.contacts"
 # A query chooses part of what it says when it fails.
 LONGEST_TOLD = 2000
 # DuckDB quotes the value it could not convert.
 ADDRESS = re.compile(r"[^\s'\"<>]{1,320}@[^\s'\"<>]{1,255}")
-# Errors that quote a value of somebody's row, which may be their name.
-ABOUT_A_VALUE = ("Conversion Error", "Invalid Input Error", "Out of Range Error")
-QUOTED = re.compile(r"(['\"])(.*?)\1")
+# These speak of the SQL; every other error may quote a value of somebody's row, such as their name.
+OF_THE_SQL = ("Parser Error", "Binder Error", "Catalog Error", "Out of Memory Error")
+A_VALUE = re.compile(r"['\":(].*", re.DOTALL)
 ALONE = SqlFiles({})
 # Columns and their types are the same at any time.
 ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,7 +100,9 @@ def question(
     wanted = set(files.tables((file, *behind, *asserted)))
     if isinstance(file, Segment):
         wanted.add(CONTACTS)
-    snapshots = {name: lake.snapshot(name, (pins or {}).get(name)) for name in sorted(wanted)}
+    # Contacts last: whoever an order speaks of was a contact before.
+    ordered = sorted(wanted, key=lambda name: (name == CONTACTS, name))
+    snapshots = {name: lake.snapshot(name, (pins or {}).get(name)) for name in ordered}
     views = [(name, each.select()) for name, each in snapshots.items()]
     views += [(each.table, each.bound(as_of)) for each in behind]
     return Question(
@@ -136,7 +139,7 @@ def run(
     contacts = lake.count(CONTACTS, asked.pins.get(CONTACTS)) if of_contacts else 0
     outcomes: list[Outcome] = []
     if of_contacts:
-        outcomes += checks.of_rows(answer.content["audit"])
+        outcomes += checks.of_rows(audit(frame["contact_id"], lake, asked.pins.get(CONTACTS)))
         outcomes += checks.of_size(frame.height, contacts, file.header.checks)
         outcomes += checks.of_assertions(answer.content["assertions"])
     return Members(
@@ -237,11 +240,15 @@ def ask(
     except pool.OutOfTime:
         told = f"ran longer than {limits.wall_seconds:g} s and was stopped"
         raise _failed(file, [Problem("time", told)]) from None
-    except pool.Stopped:
+    except pool.Stopped as stopped:
         told = (
             f"was stopped by a limit: memory {limits.memory_mib:,} MiB, processor time"
             f" {limits.cpu_seconds} s, output {limits.output_mib:,} MiB"
         )
+        if stopped.code == -signal.SIGXCPU:
+            told = (
+                f"used its {limits.cpu_seconds} s of processor time and was stopped by this limit"
+            )
         raise _failed(file, [Problem("limits", told)]) from None
     if "error" in answer.content:
         raise _failed(file, [_said(asked, answer.content)])
@@ -253,13 +260,16 @@ def ask(
 def _said(asked: Question, told: Mapping[str, Any]) -> Problem:
     """What DuckDB said, without addresses; of a file the query stands on, with that file's name."""
     shown = ADDRESS.sub(lambda found: mask(found[0]), str(told["error"])[:LONGEST_TOLD])
-    if shown.startswith(ABOUT_A_VALUE):
-        said, line, place = shown.partition("\nLINE")
-        shown = QUOTED.sub(lambda found: f"'{found[2][:1]}•••'", said) + line + place
+    of_a_value = not shown.startswith(OF_THE_SQL)
+    if of_a_value:
+        kind, _, rest = shown.partition(": ")
+        said, line, place = rest.partition("\nLINE")
+        shown = f"{kind}: {A_VALUE.sub('•••', said)}{line}{place}"
     problem, view = said_by_duckdb(shown), told.get("view")
     where, text = problem.where, dict(asked.views).get(view or "", asked.sql)
-    if where == "line 1" and text.startswith("\n"):
-        where = "SQL"  # of what was put around it
+    reads_files = asked.snapshots.keys() != dict(asked.views).keys()
+    if (where == "line 1" and text.startswith("\n")) or (reads_files and of_a_value):
+        where = "SQL"  # a line of what was put around it, or of any of these files
     return Problem(f"{view}, {where}" if view else where, problem.what)
 
 

@@ -26,6 +26,9 @@ MIB = 1024 * 1024
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ANSWER, ROWS, SPILL = "answer.json", "rows.parquet", "spill"
 EXAMPLES, PROBED_ROWS = 5, 20
+# Of the addresses a process may have, Python and DuckDB take 190 MiB before a query; and a query holds
+# up to 0.3 of what it may more than DuckDB counts. With more than the rest it would not spill but end.
+OF_ITSELF_MIB, LEAST_MIB = 250, 64
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Limits:
     memory_mib: int = 6_000  # address space of the process
     cpu_seconds: int = 240
     wall_seconds: float = 120.0
-    output_mib: int = 4_000  # of one file, its rows or what it spills
+    output_mib: int = 2_000  # of its rows, and as much for all that it spills
     threads: int = 2
 
 
@@ -45,7 +48,7 @@ class Job:
 
     action      rows (write them to ROWS in the folder) | columns | plan | probes
     views       (table, SELECT) in the order they stand on each other
-    of_contacts the rows are members: checked against `core.contacts`
+    of_contacts the rows are members, and have a contact_id
     assertions  name → SELECT over `members` that must return nothing
     probes      (name, SELECT), each answered by its first rows
     """
@@ -90,16 +93,24 @@ def _shut_in(job: dict[str, Any]) -> None:
         "/usr/share/zoneinfo",
     ]
     there = {path for path in (*libraries, *machine) if os.path.exists(path)}  # noqa: PTH110
-    landlock.restrict(read=[*job["files"], *there], write=[job["folder"]])
+    try:
+        landlock.restrict(read=[*job["files"], *there], write=[job["folder"]])
+    except FileNotFoundError as error:
+        told = "IO Error: a file of a version it reads is gone; its table may have been vacuumed"
+        raise OSError(told) from error
 
 
 def _locked(job: dict[str, Any]) -> Any:
-    """A connection with the views, that can open no other file, no network, and no setting."""
+    """A connection with the views, that can open no other file, no network, and no setting.
+
+    Views are made behind the lock: what another file says is no more trusted than the query.
+    """
     import duckdb
 
     folder, limits = job["folder"], job["limits"]
-    memory = f"{int(limits['memory_mib']) * 2 // 3}MiB"
-    connection = duckdb.connect(config={"memory_limit": memory, "threads": int(limits["threads"])})
+    memory = max(LEAST_MIB, (int(limits["memory_mib"]) - OF_ITSELF_MIB) * 7 // 10)
+    config: dict[str, Any] = {"memory_limit": f"{memory}MiB", "threads": int(limits["threads"])}
+    connection = duckdb.connect(config=config)
     for setting in (
         "timezone = 'UTC'",
         "python_enable_replacements = false",
@@ -110,17 +121,29 @@ def _locked(job: dict[str, Any]) -> Any:
     ):
         connection.execute(f"set {setting}")
     connection.execute("set temp_directory = $spill", {"spill": f"{folder}/{SPILL}"})
+    connection.execute(f"set max_temp_directory_size = '{int(limits['output_mib'])}MiB'")
+    files = [*job["files"], f"{folder}/{ROWS}"]
+    connection.execute("set allowed_paths = $files", {"files": files})
+    connection.execute("set enable_external_access = false")
     for name, text in job["views"]:
         layer, _, table = name.partition(".")
         connection.execute(f'create schema if not exists "{layer}"')
         try:
+            _require_select(text)
             connection.execute(f'create view "{layer}"."{table}" as {text}')
-        except duckdb.Error as error:
+        except (duckdb.Error, ValueError) as error:
             raise ViewFailed(name, str(error)) from error
-    files = [*job["files"], f"{folder}/{ROWS}"]
-    connection.execute("set allowed_paths = $files", {"files": files})
-    connection.execute("set enable_external_access = false; set lock_configuration = true")
+    connection.execute("set lock_configuration = true")
     return connection
+
+
+def _require_select(sql: str) -> None:
+    """Raise ValueError for anything that would do more than a SELECT inside another statement."""
+    import duckdb
+
+    read = duckdb.extract_statements(sql)
+    if len(read) != 1 or read[0].type != duckdb.StatementType.SELECT:
+        raise ValueError("Parser Error: it is not one SELECT")
 
 
 def _columns(connection: Any, sql: str) -> list[tuple[str, str]]:
@@ -129,7 +152,7 @@ def _columns(connection: Any, sql: str) -> list[tuple[str, str]]:
 
 
 def _rows(job: dict[str, Any], connection: Any) -> dict[str, Any]:
-    """Write the rows, then count what is wrong with them."""
+    """Write the rows, then run the assertions on them."""
     columns = _columns(connection, job["sql"])
     refused = shape.refusals(columns, of_contacts=job["of_contacts"])
     if refused:
@@ -141,36 +164,8 @@ def _rows(job: dict[str, Any], connection: Any) -> dict[str, Any]:
     answer: dict[str, Any] = {"bytes_read": _bytes_read() - before}
     if job["of_contacts"]:
         connection.execute(f"create temp view members as from read_parquet('{path}')")
-        answer["audit"] = _audit(connection)
     answer["assertions"] = {n: _asserted(connection, sql) for n, sql in job["assertions"].items()}
     return answer
-
-
-def _audit(connection: Any) -> dict[str, Any]:
-    """Counts of members without an id, more than once, and unknown, with examples of the last two."""
-    one = "select count(*), count(contact_id), count(distinct contact_id) from members"
-    rows, filled, distinct = connection.execute(one).fetchone()
-    audit = {"rows": rows, "empty": rows - filled, "twice": [], "unknown": [], "unknown_count": 0}
-    if distinct < filled:
-        many = "select contact_id from members group by contact_id having count(contact_id) > 1"
-        audit["twice"] = _some(connection, many)
-        audit["twice_count"] = connection.execute(f"select count(*) from ({many})").fetchone()[0]
-    strange = (
-        "select distinct contact_id from members as m anti join core.contacts as c"
-        " on m.contact_id = c.contact_id where m.contact_id is not null"
-    )
-    known = "select count(*) from members semi join core.contacts using (contact_id)"
-    if connection.execute(known).fetchone()[0] < filled:
-        audit["unknown"] = _some(connection, strange)
-        audit["unknown_count"] = connection.execute(f"select count(*) from ({strange})").fetchone()[
-            0
-        ]
-    return audit
-
-
-def _some(connection: Any, sql: str) -> list[int]:
-    found = connection.execute(f"{sql} order by all limit {EXAMPLES}").fetchall()
-    return [int(row[0]) for row in found]
 
 
 def _asserted(connection: Any, sql: str) -> dict[str, Any]:
@@ -195,7 +190,8 @@ def _probed(connection: Any, sql: str) -> dict[str, Any]:
 
 
 def _plan(job: dict[str, Any], connection: Any) -> dict[str, Any]:
-    found = connection.execute(f"explain (analyze, format json) {job['sql']}").fetchall()
+    # In brackets: at the top a CTE may be a COPY.
+    found = connection.execute(f"explain (analyze, format json) from ({job['sql']}\n)").fetchall()
     return {"plan": json.loads(found[0][1])}
 
 
@@ -206,6 +202,8 @@ def _bytes_read() -> int:
 
 def _answer(job: dict[str, Any]) -> dict[str, Any]:
     connection = _locked(job)
+    for sql in (job["sql"], *job["assertions"].values(), *(each[1] for each in job["probes"])):
+        _require_select(sql)
     match job["action"]:
         case "rows":
             return _rows(job, connection)
@@ -218,6 +216,26 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(f"there is no action {job['action']}")
 
 
+def _told(error: Exception, limits: dict[str, Any]) -> str:
+    """What went wrong, as DuckDB words it; of a limit, which one."""
+    import duckdb
+
+    told = str(error) or type(error).__name__
+    if "File too large" in told or "max_temp_directory_size" in told:
+        return f"Limit Error: it writes more than its limit of {limits['output_mib']:,} MiB"
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return f"Limit Error: it needs more memory than its limit of {limits['memory_mib']:,} MiB"
+    return told
+
+
+def _keep_to_itself() -> None:
+    """Nothing a query prints comes between the answers; the end that is kept says that it still runs."""
+    os.dup(sys.stdout.fileno())
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdin, sys.stdout):
+        os.dup2(null, stream.fileno())
+
+
 def _child(text: str) -> None:
     """Run one job and leave its answer in its folder. Never returns."""
     import duckdb
@@ -225,15 +243,16 @@ def _child(text: str) -> None:
     code = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # ends with whoever forked it
+        _keep_to_itself()
         job = json.loads(text)
         _limit(job["limits"])
-        _shut_in(job)
         try:
+            _shut_in(job)
             answer = _answer(job)
         except ViewFailed as failed:
             answer = {"view": failed.args[0], "error": failed.args[1]}
         except (duckdb.Error, MemoryError, OSError, ValueError) as error:
-            answer = {"error": str(error) or type(error).__name__}
+            answer = {"error": _told(error, job["limits"])}
         path = f"{job['folder']}/{ANSWER}"
         with open(f"{path}.part", "w", encoding="utf-8") as file:  # noqa: PTH123
             json.dump(answer, file, default=str)

@@ -94,6 +94,11 @@ class SqlFile:
             ) from None
 
     @classmethod
+    def checked_by(cls, name: str) -> str:
+        """The command that says what is wrong with such a file."""
+        return f"{cls.layer.removesuffix('s')} check {name}"
+
+    @classmethod
     def misnamed(cls, name: str) -> list[Problem]:
         """What is wrong with the name of the file, which is that of its table."""
         if f"{cls.layer}.{name}" in TABLES:
@@ -116,8 +121,7 @@ class SqlFile:
         statement = read_statement(text, start, declared, problems, passing=cls.passing)
         if problems or header is None or statement is None:
             count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-            noun = cls.layer.removesuffix("s")
-            do = f"Mend the file, then run: lettermill {noun} check {name}"
+            do = f"Mend the file, then run: lettermill {cls.checked_by(name)}"
             raise SegmentInvalid(f"{path} has {count}", problems, do=do)
         defaults = repr(sorted((n, p.default) for n, p in header.parameters.items()))
         version = hashlib.sha256(f"{statement.code_hash}{defaults}".encode()).hexdigest()[:16]
@@ -166,6 +170,10 @@ class Assertion(SqlFile):
     layer = "checks"
     folder = Path("sql/checks")
     passing = ("members",)
+
+    @classmethod
+    def checked_by(cls, name: str) -> str:  # noqa: ARG003 - with the segments that use it
+        return "segment check"
 
 
 def parse(name: str, text: str, path: Path) -> Segment:

@@ -35,6 +35,12 @@ def refusals(columns: Columns, *, of_contacts: bool) -> list[tuple[str, str]]:
         found.append(
             ("contact_id", f"must be returned, as a whole number; the columns are {shown}")
         )
+    names = [name.lower() for name, _ in columns]
+    found += [
+        (name, "is the name of two columns; name each otherwise")
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
     for name, kind in columns:
         if not NOT_KEPT.isdisjoint(_parts(kind)):
             found.append((name, f"is {kind}, which no table holds; cast it"))

@@ -1,7 +1,7 @@
 """The one SELECT of a SQL file: what it reads, which parameters it uses, and what is wrong with it.
 
-sqlglot finds the tables and tells where; DuckDB, which will run it, must agree that it is one
-SELECT. Nothing is run here.
+sqlglot finds the tables and tells where; DuckDB, which will run it, must agree that it is one SELECT
+of these tables, with parameters in the same places. Nothing is run here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from sqlglot.tokenizer_core import Token, TokenType
 from pipelines.errors import Problem, did_you_mean
 from pipelines.schema import TABLES
 from pipelines.segments.header import Value
-from pipelines.segments.volatile import volatile
+from pipelines.segments.volatile import own_views, parameters, unseen, volatile
 
 AS_OF = "as_of"
 # Schemas whose tables may be read. The raw rows and what was refused are not for segmenting.
 LAYERS = ("core", "segments", "marts", "campaigns")
 # Read from the project's own files; what they name is known when the project is.
 FILES = ("segments", "marts")
+# DuckDB takes time and memory with the square of the open brackets: 540 MB for 2,000.
+MOST_BRACKETS, LONGEST = 2_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,20 @@ def read_statement(
         return None
     while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
         body, tokens = body[: tokens[-1].start], tokens[:-1]
-    select = _select(body, tokens, problems)
-    if select is None:
+    try:
+        select = _select(body, tokens, problems)
+        if select is None:
+            return None
+        inputs = _inputs(select, body, passing, problems)
+        used = _parameters(body, tokens, declared, problems)
+        problems += volatile(select, body)
+        normal = select.sql(dialect="duckdb", comments=False, normalize=True)
+    except RecursionError:
+        told = "is nested too deeply to be read; give inner parts a name in a WITH"
+        problems.append(Problem(line_at(body, tokens[0].start), told))
         return None
-    inputs = _inputs(select, body, passing, problems)
-    used = _parameters(body, tokens, declared, problems)
-    problems += volatile(select, body)
-    normal = select.sql(dialect="duckdb", comments=False, normalize=True)
-    return Statement(
-        sql=body.rstrip(),
-        inputs=inputs,
-        parameters=used,
-        code_hash=hashlib.sha256(normal.encode()).hexdigest()[:16],
-        warnings=tuple(_unknown_opens(select)),
-    )
+    code_hash = hashlib.sha256(normal.encode()).hexdigest()[:16]
+    return Statement(body.rstrip(), inputs, used, code_hash, tuple(_unknown_opens(select)))
 
 
 def bind(sql: str, values: Mapping[str, Value | datetime]) -> str:
@@ -115,6 +117,14 @@ def line_at(text: str, offset: int) -> str:
 
 
 def _tokens(body: str, problems: list[Problem]) -> list[Token] | None:
+    if body.count("(") > MOST_BRACKETS or len(body) > LONGEST:
+        told = f"has more than {MOST_BRACKETS:,} brackets or {LONGEST:,} letters; keep lists in a table"
+        problems.append(Problem("SQL", told))
+        return None
+    if "{#" in body:  # a comment of Jinja's for sqlglot, the beginning of a map for DuckDB
+        where = line_at(body, body.index("{#"))
+        problems.append(Problem(where, "'{#' is read in two ways; put a space between"))
+        return None
     try:
         return list(sqlglot.tokenize(body, read="duckdb"))
     except SqlglotError as error:
@@ -137,7 +147,10 @@ def _select(body: str, tokens: list[Token], problems: list[Problem]) -> exp.Quer
         problems.append(Problem(where, f"{told}; {only}"))
         return None
     if not isinstance(statements[0], exp.Query):
-        told = f"is {type(statements[0]).__name__.upper()}, not a SELECT"
+        word = tokens[0].text.upper()
+        told = (
+            f"is {type(statements[0]).__name__.upper() if word == 'WITH' else word}, not a SELECT"
+        )
         problems.append(Problem(where, f"{told}; {only}"))
         return None
     if refused := _refused_by_duckdb(body):
@@ -185,7 +198,12 @@ def _inputs(
 ) -> tuple[str, ...]:
     """The tables it reads, without its own CTEs; anything else that is read from is a problem."""
     own = {*passing, *(cte.alias_or_name.lower() for cte in select.find_all(exp.CTE))}
-    names: set[str] = set()
+    before, names = len(problems), set[str]()
+    # Outside its WITH such a name means something else: a file, or a view of DuckDB's own.
+    for name in sorted(n for n in own if not re.fullmatch(r"[\w ]+", n) or n in own_views()):
+        problems.append(
+            Problem(f"with {name}", "means something else to DuckDB; name it otherwise")
+        )
     for table in select.find_all(exp.Table):
         where = _place(table, body)
         if isinstance(table.this, exp.Func) or not isinstance(table.this, exp.Identifier):
@@ -202,6 +220,8 @@ def _inputs(
         known = sorted(name for name in TABLES if name.startswith(LAYERS))
         told = f"'{full}' is not a table that can be read here.{did_you_mean(full, known)}"
         problems.append(Problem(where, told))
+    if len(problems) == before:
+        problems += unseen(body, own | names)
     return tuple(sorted(names))
 
 
@@ -224,9 +244,10 @@ def _parameters(
     body: str, tokens: list[Token], declared: Collection[str] | None, problems: list[Problem]
 ) -> tuple[str, ...]:
     uses = _uses(tokens)
-    seen = set(duckdb.extract_statements(body)[0].named_parameters)
-    if seen != {name for _, name in uses}:
-        problems.append(Problem("SQL", "a parameter stands where it cannot be one, or has no name"))
+    seen = {name for _, name in uses}
+    if strange := set(uses) ^ set(parameters(body)):
+        where = line_at(body, min(strange)[0])
+        problems.append(Problem(where, "a parameter stands where it cannot be one, or has no name"))
     if declared is None:
         return tuple(sorted(seen))
     known = [AS_OF, *declared]

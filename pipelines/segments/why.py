@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -32,12 +32,18 @@ class Stage:
 
 
 def why(
-    segment: Segment, contact_id: int, *, lake: Lake, as_of: datetime, files: SqlFiles
+    segment: Segment,
+    contact_id: int,
+    *,
+    lake: Lake,
+    as_of: datetime,
+    files: SqlFiles,
+    pins: Mapping[str, int] | None = None,
 ) -> list[Stage]:
     """The way of one contact through a segment, from its tables to its result. Raises SegmentFailed."""
-    asked = question(segment, lake=lake, as_of=as_of, files=files)
+    asked = question(segment, lake=lake, as_of=as_of, files=files, pins=pins)
     head, names = ctes(asked.sql)
-    this = f"where contact_id = {int(contact_id)}"
+    this = f"where try_cast(contact_id as bigint) = {int(contact_id)}"
     wanted: list[tuple[str, str, str]] = []
     for name in segment.inputs:
         kind = "table" if name in asked.snapshots else "file"
@@ -62,16 +68,21 @@ def _typed(found: dict[str, Any]) -> list[list[Any]] | None:
 
 
 def _value(value: Any, kind: str) -> Any:
-    if value is None or not kind.startswith(("TIMESTAMP", "DATE")):
+    if value is None or kind.endswith("]") or not kind.startswith(("TIMESTAMP", "DATE")):
         return value
     return (datetime if kind.startswith("TIMESTAMP") else date).fromisoformat(value)
 
 
 def lost_at(stages: list[Stage]) -> Stage | None:
-    """Where on the way this contact is first not present; None when they are in the result."""
+    """The first CTE, or the result, from which on this contact is nowhere; None when they are in it.
+
+    Not being in a table is no loss: it may be what the query asks for.
+    """
     if stages[-1].rows:
         return None
-    return next(each for each in stages if each.rows == [])
+    last = max((at for at, each in enumerate(stages) if each.rows), default=-1)
+    after = stages[last + 1 :]
+    return next(each for each in after if each.kind in ("cte", "result") and each.rows == [])
 
 
 def ctes(sql: str) -> tuple[str, list[str]]:

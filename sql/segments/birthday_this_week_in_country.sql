@@ -41,4 +41,4 @@ inner join birthdays
 where
     contacts.birth_on < birthdays.birthday_on
     and (contacts.created_at is null or contacts.created_at <= $as_of)
-    and contacts.country = upper($country)
+    and upper(contacts.country) = upper($country)

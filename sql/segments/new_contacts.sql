@@ -8,7 +8,6 @@ parameters:
   days: {default: 30, description: "how many days back"}
 checks:
   rows_at_least: 0
-  no_rows: [everybody_has_an_address, nobody_stands_twice_under_one_address]
 */
 select
     contact_id,

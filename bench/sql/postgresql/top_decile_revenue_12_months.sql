@@ -1,0 +1,34 @@
+with spending as (
+    select
+        contact_id,
+        currency,
+        sum(amount_minor) as revenue_minor
+    from core.orders
+    where
+        (status = 'completed' or amount_minor < 0)
+        and ordered_at > timestamptz :'as_of' - interval '12 months'
+        and ordered_at <= timestamptz :'as_of'
+    group by
+        contact_id,
+        currency
+    having sum(amount_minor) > 0
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by currency order by revenue_minor desc, contact_id) as place,
+        count(*) over (partition by currency) as buyers
+    from spending
+)
+
+select distinct on (contact_id)
+    contact_id,
+    revenue_minor,
+    currency
+from ranked
+where place <= ceil(buyers / 10.0)
+order by
+    contact_id,
+    place,
+    currency
