@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import pipeline, segments
+from bench import hostile, pipeline, segments
 from bench.figure import Figure
 
 BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
+    "hostile": hostile.figures,
     "pipeline": pipeline.figures,
     "segments": segments.figures,
 }

@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import sys
 import sysconfig
@@ -286,16 +287,20 @@ def main() -> int:
 
     zoneinfo.ZoneInfo("UTC")
 
+    folder = ""
     # One line a job, read whole: nothing of the next may lie in a buffer when a child is forked.
     for line in iter(sys.stdin.readline, ""):
+        folder = json.loads(line)["folder"]
         child = os.fork()
         if child == 0:
             _child(line)
         ended = _wait(child)
         if ended is None:
-            return 0
+            break
         sys.stdout.write(json.dumps({"code": ended[0], "peak_kib": ended[1]}) + "\n")
         sys.stdout.flush()
+    # Who was killed while it asked removes nothing, and rows and spills are about people.
+    shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

@@ -271,6 +271,14 @@ def test_a_file_the_query_stands_on_is_shut_in_like_the_query(
     assert secret.read_text() == "secret"
 
 
+def test_a_file_that_is_gone_is_told(sandboxes: Pool, tmp_path: Path):
+    with pool.job_folder() as folder:
+        job = Job("rows", "select 1 as a", [], [str(tmp_path / "gone.parquet")], folder, Limits())
+        answer = pool.ask(job).content
+
+    assert "is gone; its table may have been vacuumed" in str(answer["error"])
+
+
 def asking(root: Path) -> tuple[multiprocessing.process.BaseProcess, list[psutil.Process]]:
     """A process that asks for an endless query, and the processes of the query, which is under way."""
     clock = SystemClock()
@@ -285,7 +293,9 @@ def asking(root: Path) -> tuple[multiprocessing.process.BaseProcess, list[psutil
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_query_ends_when_whoever_asked_for_it_is_stopped(known: Lake, number: signal.Signals):
+def test_a_query_ends_and_leaves_nothing_when_whoever_asked_for_it_is_stopped(
+    known: Lake, temporary: Path, number: signal.Signals
+):
     asker, queries = asking(known.root)
 
     os.kill(asker.pid or 0, number)
@@ -293,12 +303,4 @@ def test_a_query_ends_when_whoever_asked_for_it_is_stopped(known: Lake, number: 
 
     _, alive = psutil.wait_procs(queries, timeout=10)
     assert alive == []
-
-
-def test_a_query_that_is_interrupted_leaves_nothing(known: Lake, temporary: Path):
-    asker, _ = asking(known.root)
-
-    os.kill(asker.pid or 0, signal.SIGINT)
-    asker.join()
-
     assert [*temporary.iterdir()] == []
