@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import polars as pl
 
@@ -130,7 +129,6 @@ def is_installed() -> bool:
 def server() -> Iterator[Server]:
     """A cluster in a temporary folder, stopped and removed when the block ends, however it ends."""
     folder = Path(tempfile.mkdtemp(prefix="lettermill-bench-postgresql-"))
-    before = signal.signal(signal.SIGTERM, _leave)
     process = None
     try:
         if os.geteuid() == 0:
@@ -150,7 +148,6 @@ def server() -> Iterator[Server]:
             process.send_signal(signal.SIGINT)  # "fast": ends sessions, then itself
             process.wait()
         shutil.rmtree(folder)
-        signal.signal(signal.SIGTERM, before)
 
 
 def _await_answer(folder: Path, process: subprocess.Popen[bytes]) -> None:
@@ -158,10 +155,6 @@ def _await_answer(folder: Path, process: subprocess.Popen[bytes]) -> None:
     while subprocess.run(asked, check=False).returncode != 0:
         assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
         time.sleep(0.1)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(1)
 
 
 def _as_owner(command: list[str], folder: Path, **streams: object) -> subprocess.Popen[bytes]:

@@ -116,8 +116,16 @@ class Runner:
 @contextmanager
 def runner(side: Side) -> Iterator[Runner]:
     # Spawned, never forked: delta-rs and Polars break after a fork.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    try:
         yield Runner(side, pool)
+    except BaseException:
+        # Who interrupts a benchmark does not want to wait for its query.
+        for process in list(pool._processes.values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def ids(kept: Path) -> pl.Series:

@@ -297,8 +297,10 @@ def main() -> int:
         ended = _wait(child)
         if ended is None:
             break
-        sys.stdout.write(json.dumps({"code": ended[0], "peak_kib": ended[1]}) + "\n")
-        sys.stdout.flush()
+        try:
+            print(json.dumps({"code": ended[0], "peak_kib": ended[1]}), flush=True)  # noqa: T201
+        except BrokenPipeError:
+            break
     # Who was killed while it asked removes nothing, and rows and spills are about people.
     shutil.rmtree(folder, ignore_errors=True)
     return 0
