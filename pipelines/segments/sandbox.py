@@ -1,10 +1,10 @@
 """A process that runs SQL of somebody we do not trust, on a DuckDB that reaches nothing else.
 
-Started as `python -m pipelines.segments.sandbox` and kept ready: it holds DuckDB loaded, reads one job a
-line on stdin, and forks a child for each that gets its limits, loses the file system and the network, and
-ends with the query. So no query meets what another left behind, and none waits for a start. (It may
-fork: it has one thread, and neither Polars nor delta-rs.) Limits are the operating system's: DuckDB's own
-memory limit is none.
+Started as `python -m pipelines.segments.sandbox` and kept ready: it holds DuckDB loaded and reads one job a
+line on stdin. A child for each waits with a connection open; with its job it gets its limits, loses the
+file system and the network, and ends with the query. So no query meets what another left behind, and
+none waits for a start. (It may fork: it has one thread, and neither Polars nor delta-rs.) Limits are the
+operating system's: DuckDB's own memory limit is none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -101,17 +102,13 @@ def _shut_in(job: dict[str, Any]) -> None:
         raise OSError(told) from error
 
 
-def _locked(job: dict[str, Any]) -> Any:
-    """A connection with the views, that can open no other file, no network, and no setting.
-
-    Views are made behind the lock: what another file says is no more trusted than the query.
+def _connected() -> Any:
+    """A connection that knows no job yet. It has this one thread: what shuts it in holds for threads
+    started later.
     """
     import duckdb
 
-    folder, limits = job["folder"], job["limits"]
-    memory = max(LEAST_MIB, (int(limits["memory_mib"]) - OF_ITSELF_MIB) * 7 // 10)
-    config: dict[str, Any] = {"memory_limit": f"{memory}MiB", "threads": int(limits["threads"])}
-    connection = duckdb.connect(config=config)
+    connection = duckdb.connect(config={"threads": 1, "async_threads": 0})
     for setting in (
         "timezone = 'UTC'",
         "python_enable_replacements = false",
@@ -121,6 +118,20 @@ def _locked(job: dict[str, Any]) -> Any:
         "enable_progress_bar = false",
     ):
         connection.execute(f"set {setting}")
+    return connection
+
+
+def _locked(connection: Any, job: dict[str, Any]) -> None:
+    """Leave the connection the views, and no other file, no network, and no setting.
+
+    Views are made behind the lock: what another file says is no more trusted than the query.
+    """
+    import duckdb
+
+    folder, limits = job["folder"], job["limits"]
+    memory = max(LEAST_MIB, (int(limits["memory_mib"]) - OF_ITSELF_MIB) * 7 // 10)
+    connection.execute(f"set memory_limit = '{memory}MiB'")
+    connection.execute(f"set threads = {int(limits['threads'])}")
     connection.execute("set temp_directory = $spill", {"spill": f"{folder}/{SPILL}"})
     connection.execute(f"set max_temp_directory_size = '{int(limits['output_mib'])}MiB'")
     files = [*job["files"], f"{folder}/{ROWS}"]
@@ -135,7 +146,6 @@ def _locked(job: dict[str, Any]) -> Any:
         except (duckdb.Error, ValueError) as error:
             raise ViewFailed(name, str(error)) from error
     connection.execute("set lock_configuration = true")
-    return connection
 
 
 def _require_select(sql: str) -> None:
@@ -201,8 +211,8 @@ def _bytes_read() -> int:
         return int(counters.readline().split()[1])
 
 
-def _answer(job: dict[str, Any]) -> dict[str, Any]:
-    connection = _locked(job)
+def _answer(connection: Any, job: dict[str, Any]) -> dict[str, Any]:
+    _locked(connection, job)
     for sql in (job["sql"], *job["assertions"].values(), *(each[1] for each in job["probes"])):
         _require_select(sql)
     match job["action"]:
@@ -237,19 +247,21 @@ def _keep_to_itself() -> None:
         os.dup2(null, stream.fileno())
 
 
-def _child(text: str) -> None:
-    """Run one job and leave its answer in its folder. Never returns."""
+def _child(jobs: int, told: int) -> None:
+    """Wait for one job, run it, leave its answer in its folder and its peak in `told`. Never returns."""
     import duckdb
 
     code = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # ends with whoever forked it
         _keep_to_itself()
-        job = json.loads(text)
+        connection = _connected()
+        with open(jobs, encoding="utf-8") as given:
+            job = json.loads(given.readline())
         _limit(job["limits"])
         try:
             _shut_in(job)
-            answer = _answer(job)
+            answer = _answer(connection, job)
         except ViewFailed as failed:
             answer = {"view": failed.args[0], "error": failed.args[1]}
         except (duckdb.Error, MemoryError, OSError, ValueError) as error:
@@ -258,22 +270,55 @@ def _child(text: str) -> None:
         with open(f"{path}.part", "w", encoding="utf-8") as file:  # noqa: PTH123
             json.dump(answer, file, default=str)
         os.rename(f"{path}.part", path)  # noqa: PTH104
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        os.write(told, json.dumps({"code": 0, "peak_kib": peak}).encode() + b"\n")
         code = 0
     finally:
         os._exit(code)
 
 
-def _wait(child: int) -> tuple[int, int] | None:
-    """How the child ended and its peak of memory in KiB; None when nobody waits for it any more."""
-    handle = os.pidfd_open(child)
-    try:
-        ready, _, _ = select.select([handle, sys.stdin], [], [])
-        if sys.stdin in ready and handle not in ready:
-            os.kill(child, signal.SIGKILL)
-        _, status, used = os.wait4(child, 0)
-    finally:
-        os.close(handle)
-    return (os.waitstatus_to_exitcode(status), used.ru_maxrss) if handle in ready else None
+@dataclass(frozen=True)
+class Child:
+    """A process that waits for its one job: where to write the job, and where it says that it is done."""
+
+    pid: int
+    jobs: int
+    told: int
+
+
+def _forked() -> Child:
+    jobs_read, jobs_write = os.pipe()
+    told_read, told_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(jobs_write)
+        os.close(told_read)
+        _child(jobs_read, told_write)
+    os.close(jobs_read)
+    os.close(told_write)
+    return Child(pid, jobs_write, told_read)
+
+
+def _given(child: Child, line: str) -> bytes:
+    """Give a child its job. What it says when it ends; nothing when nobody waits for it any more."""
+    with suppress(BrokenPipeError), open(child.jobs, "w", encoding="utf-8") as jobs:  # noqa: PTH123
+        jobs.write(line)
+    ready, _, _ = select.select([child.told, sys.stdin], [], [])
+    if child.told not in ready:
+        return b""
+    with open(child.told, "rb", closefd=False) as told:
+        if answer := told.readline():
+            return answer
+    ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    return json.dumps({"code": code, "peak_kib": 0}).encode() + b"\n"
+
+
+def _end(child: Child) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitpid(child.pid, 0)
+    os.close(child.told)
 
 
 def main() -> int:
@@ -288,19 +333,21 @@ def main() -> int:
     zoneinfo.ZoneInfo("UTC")
 
     folder = ""
+    child = _forked()
     # One line a job, read whole: nothing of the next may lie in a buffer when a child is forked.
     for line in iter(sys.stdin.readline, ""):
         folder = json.loads(line)["folder"]
-        child = os.fork()
-        if child == 0:
-            _child(line)
-        ended = _wait(child)
-        if ended is None:
+        answer = _given(child, line)
+        if not answer:
             break
         try:
-            print(json.dumps({"code": ended[0], "peak_kib": ended[1]}), flush=True)  # noqa: T201
+            # Before the child is gone: giving back the memory of a large query takes a while.
+            os.write(sys.stdout.fileno(), answer)
         except BrokenPipeError:
             break
+        _end(child)
+        child = _forked()
+    _end(child)
     # Who was killed while it asked removes nothing, and rows and spills are about people.
     shutil.rmtree(folder, ignore_errors=True)
     return 0

@@ -231,7 +231,8 @@ def test_behind_duckdb_s_own_lock_they_tell_and_write_nothing_either(
     (tmp_path / sandbox.SPILL).mkdir()
     for name, sql in BEHIND_THE_LOCK.items():
         job = asdict(machine.job(sql, str(tmp_path)))
-        with sandbox._locked(job) as connection:
+        with sandbox._connected() as connection:
+            sandbox._locked(connection, job)
             try:
                 found = connection.execute(job["sql"])
                 told[name] = str(found and found.fetchall())

@@ -99,15 +99,31 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def parent_of(process: psutil.Process) -> int | None:
+    """None of one that has ended since it was seen."""
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return None
+
+
 @pytest.fixture
 def is_left(sandboxes: Pool, temporary: Path) -> Callable[[], list[object]]:
     """What is still there of a query: files, and processes that are no sandbox that waits."""
     before = set(psutil.Process().children(recursive=True))
 
     def found() -> list[object]:
-        waiting = {psutil.Process(each.pid) for each in sandboxes.ready}
-        alive = set(psutil.Process().children(recursive=True)) - before - waiting
-        return [*temporary.iterdir(), *alive]
+        with pool.job_folder() as folder:
+            rows(
+                "select 1 as one", folder
+            )  # which a sandbox takes when the last query's process is gone
+        waiting = {each.pid for each in sandboxes.ready}
+        alive = set(psutil.Process().children(recursive=True)) - before
+        parents = {each: parent for each in alive if (parent := parent_of(each)) is not None}
+        # Below a sandbox that waits is the process that waits for the next job, or the last one's end.
+        next_ones = [each for each, parent in parents.items() if parent in waiting]
+        others = [each for each in parents if each.pid not in waiting and each not in next_ones]
+        return [*temporary.iterdir(), *others, *next_ones[len(waiting) :]]
 
     return found
 
