@@ -25,7 +25,7 @@ class Figure:
         return json.dumps({**asdict(self), "ratio": self.ratio})
 
     def as_text(self) -> str:
-        text = f"{self.metric:<36} {self.value:>12,.2f} {self.unit}"
+        text = f"{self.metric:<60} {self.value:>12,.2f} {self.unit}"
         if self.ratio is not None:
             text += f"   {self.ratio:.3f} × {self.reference} ({self.reference_value:,.2f})"
         return text

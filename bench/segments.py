@@ -24,7 +24,7 @@ import polars as pl
 
 from bench.figure import Figure
 from bench.segments_data import AS_OF, SCALES, TABLES, prepared, say
-from bench.segments_postgresql import LONGEST_SECONDS, Server, Timed, is_installed, server
+from bench.segments_postgresql import LONGEST_SECONDS, Server, is_installed, server
 from bench.segments_sides import Query, Runner, by_hand, ids, ours, runner
 from pipelines.lake import Lake
 
@@ -51,9 +51,9 @@ class Measured:
     """One query on every side, in seconds."""
 
     query: Query
+    members: pl.Series
     ours: float
     by_hand: float
-    postgresql: Timed | None = None
 
 
 def figures(scale: str) -> Iterator[Figure]:
@@ -62,14 +62,15 @@ def figures(scale: str) -> Iterator[Figure]:
         stack.enter_context(_told_to_end())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lettermill-bench-")))
         runners = stack.enter_context(runner(ours)), stack.enter_context(runner(by_hand))
-        reference = _postgresql(lake, stack) if scale != "full" else None
         measured = []
         for query in QUERIES:
-            measured.append(_measure(query, lake, runners, reference, folder))
+            measured.append(_measure(query, lake, runners, folder))
             yield from _of_query(measured[-1])
         yield from _of_all(measured)
         peaks = [each.peak_bytes / 1e9 for each in runners]
         yield Figure(BENCH, "peak_memory", peaks[0], "GB", BY_HAND, peaks[1])
+    if scale != "full":
+        yield from _beside_postgresql(measured, lake)
 
 
 @contextmanager
@@ -86,32 +87,41 @@ def _told_to_end() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _postgresql(lake: Lake, stack: ExitStack) -> Server | None:
+def _beside_postgresql(measured: Sequence[Measured], lake: Lake) -> Iterator[Figure]:
+    """After ours, whose memory it shall not take; with the usual indexes, then with more."""
     if not is_installed():
-        say("PostgreSQL 15 is not installed: its figures are left out")
-        return None
-    reference = stack.enter_context(server())
-    reference.load(lake, TABLES)
-    return reference
+        raise SystemExit("PostgreSQL 15 is not installed: apt install postgresql-15")
+    with ExitStack() as stack:
+        stack.enter_context(_told_to_end())
+        reference = stack.enter_context(server())
+        reference.load(lake, TABLES)
+        yield from _of_indexes("vs_postgresql", measured, reference)
+        reference.index("more_indexes")
+        yield from _of_indexes("vs_postgresql_more_indexes", measured, reference)
 
 
-def _measure(
-    query: Query, lake: Lake, runners: Sequence[Runner], reference: Server | None, folder: Path
-) -> Measured:
-    kept = [folder / f"{query.name}-{number}.parquet" for number in range(2)]
-    seconds = [each.best(lake.root, query, keep) for each, keep in zip(runners, kept, strict=True)]
-    found, by_hand_found = map(ids, kept)
-    _require_same(query, found, by_hand_found, BY_HAND)
-    timed = None
-    if reference:
-        parameters = {name: str(value) for name, value in query.parameters.items()}
+def _of_indexes(name: str, measured: Sequence[Measured], reference: Server) -> Iterator[Figure]:
+    ratios = []
+    for each in measured:
+        query = each.query
+        parameters = {key: str(value) for key, value in query.parameters.items()}
         timed = reference.seconds(query.name, {"as_of": AS_OF.isoformat(), **parameters})
         if timed.is_stopped:
             say(f"{query.name}: PostgreSQL was stopped and counts as {LONGEST_SECONDS} s")
         else:
-            _require_same(query, found, reference.members(), POSTGRESQL)
+            _require_same(query, each.members, reference.members(), POSTGRESQL)
+        ratios.append(timed.seconds / each.ours)
+        yield Figure(BENCH, f"{query.name}_{name}", each.ours, "s", POSTGRESQL, timed.seconds)
+    yield Figure(BENCH, f"geomean_{name}", geometric_mean(ratios), "×")
+
+
+def _measure(query: Query, lake: Lake, runners: Sequence[Runner], folder: Path) -> Measured:
+    kept = [folder / f"{query.name}-{number}.parquet" for number in range(2)]
+    seconds = [each.best(lake.root, query, keep) for each, keep in zip(runners, kept, strict=True)]
+    found, by_hand_found = map(ids, kept)
+    _require_same(query, found, by_hand_found, BY_HAND)
     say(f"{query.name}: {len(found):,} contacts")
-    return Measured(query, *seconds, timed)
+    return Measured(query, found, *seconds)
 
 
 def _require_same(query: Query, found: pl.Series, other: pl.Series, name: str) -> None:
@@ -127,20 +137,14 @@ def _require_same(query: Query, found: pl.Series, other: pl.Series, name: str) -
 
 
 def _of_query(each: Measured) -> Iterator[Figure]:
-    name = each.query.name
-    yield Figure(BENCH, name, each.ours, "s", BY_HAND, each.by_hand)
-    if each.postgresql:
-        yield Figure(BENCH, name, each.ours, "s", POSTGRESQL, each.postgresql.seconds)
+    yield Figure(BENCH, each.query.name, each.ours, "s", BY_HAND, each.by_hand)
 
 
 def _of_all(measured: Sequence[Measured]) -> Iterator[Figure]:
     total, total_by_hand = sum(m.ours for m in measured), sum(m.by_hand for m in measured)
     overheads = [m.ours - m.by_hand for m in measured]
     ratios = [m.ours / (m.by_hand + ALLOWED_SECONDS) for m in measured]
-    quicker = [m.postgresql.seconds / m.ours for m in measured if m.postgresql]
     yield Figure(BENCH, "seconds_total", total, "s", BY_HAND, total_by_hand)
-    if quicker:
-        yield Figure(BENCH, "geomean_vs_postgresql", geometric_mean(quicker), "×")
     yield Figure(BENCH, "geomean_vs_duckdb", geometric_mean(ratios), "×")
     yield Figure(BENCH, "overhead_seconds", mean(overheads), "s")
     yield Figure(BENCH, "overhead_seconds_largest", max(overheads), "s")

@@ -1,8 +1,8 @@
 """The lake the segment benchmark runs on: a shop's contacts, orders and events, made by SQL.
 
-sql/lake/ says what the rows are; here they are made in chunks and appended as a load or the stream
-would have, in order of time, and kept between runs in the system's temporary folder (TMPDIR moves it).
-Nothing is drawn at random: the same scale gives the same rows.
+sql/lake/ says what the rows are; here they are written as a load or the stream would have, and kept
+between runs in the system's temporary folder (TMPDIR moves it). Nothing is drawn at random: the same
+scale gives the same rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 from deltalake import write_deltalake
 
-from pipelines.lake import Lake, _configuration
+from pipelines.lake import ENCODINGS, ROW_GROUP, Lake, written_as
 from pipelines.schema import (
     ACTIVITIES,
     CONTACTS,
@@ -91,7 +91,8 @@ def prepared(scale: Scale) -> Lake:
 def _version(scale: Scale) -> str:
     """Changes with whatever the rows are made from."""
     texts = [file.read_text(encoding="utf-8") for file in sorted(SQL.glob("*.sql"))]
-    made_from = [*texts, repr(scale), AS_OF.isoformat(), duckdb.__version__]
+    layout = [repr(table) for table in TABLES] + [f"{ENCODINGS} {ROW_GROUP}"]
+    made_from = [*texts, *layout, repr(scale), AS_OF.isoformat(), duckdb.__version__]
     return hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:10]
 
 
@@ -99,8 +100,8 @@ def _make(scale: Scale, lake: Lake) -> None:
     for table in TABLES:
         started = time.perf_counter()
         total = scale.numbers(table)
-        # A contact's roll-up reads every event, so all contacts' are made at once.
-        step = total if table is ENGAGEMENT else CHUNK
+        # The stream appends; a load, and the roll-up of the events, replaces the whole table.
+        step = CHUNK if table is ENGAGEMENT_EVENTS else total
         for low in range(0, total, step):
             _append(lake, table, scale, low, min(low + step, total))
         say(f"made {table.name}: {lake.count(table.name):,} rows"
@@ -108,7 +109,7 @@ def _make(scale: Scale, lake: Lake) -> None:
 
 
 def _append(lake: Lake, table: Table, scale: Scale, low: int, high: int) -> None:
-    """Rows of the numbers low ≤ i < high. They go to the table as they come: a chunk is never held whole."""
+    """Rows of the numbers low ≤ i < high, laid in order as the lake does, passed on as they come."""
     reads = [ENGAGEMENT_EVENTS.name] if table is ENGAGEMENT else []
     with lake.connect(reads, memory=MEMORY) as connection:
         for name, value in {
@@ -121,12 +122,12 @@ def _append(lake: Lake, table: Table, scale: Scale, low: int, high: int) -> None
             connection.execute(f"set variable {name} = {value}::bigint")
         connection.execute(_text("macros"))
         rows = _text(table.name.partition(".")[2])
-        made = connection.sql(rows, params={"low": low, "high": high})
+        order = ", ".join(table.sorted_by)
+        in_order = f"from ({rows}) order by {order}" if order else rows
+        made = connection.sql(in_order, params={"low": low, "high": high})
         reader = made.to_arrow_reader(500_000)
         assert reader.schema.names == list(table.columns), f"{table.name}: {reader.schema.names}"
-        write_deltalake(
-            lake.path(table.name), reader, mode="append", configuration=_configuration(table)
-        )
+        write_deltalake(lake.path(table.name), reader, mode="append", **written_as(table))
 
 
 def _text(name: str) -> str:

@@ -14,24 +14,45 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 from urllib.parse import unquote
 
 import duckdb
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines.clock import Clock, SystemClock
 from pipelines.errors import Problem, TableMissing, did_you_mean
-from pipelines.schema import TABLES, Table
+from pipelines.schema import TABLES, UTC_TIME, Table
 from pipelines.snapshot import Snapshot
 
 ATTEMPTS = 10
 # Readers hold files of the version they pinned; a vacuum must not take them away (DESIGN: 30 days).
 READABLE = "interval 30 days"
 PERSONAL_READABLE = "interval 14 days"
+
+# Rows of a row group: as many as DuckDB reads at once, so that it leaves out what a filter cannot match in
+# fine steps. Measured with `bench segments`: a third quicker to read than what delta-rs writes by itself.
+ROW_GROUP = 122_880
+ENCODINGS: Mapping[pl.DataType, Literal["DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY"]] = (
+    MappingProxyType(
+        {
+            UTC_TIME: "DELTA_BINARY_PACKED",
+            pl.Int64(): "DELTA_BINARY_PACKED",
+            pl.String(): "DELTA_LENGTH_BYTE_ARRAY",
+        }
+    )
+)
 
 Pins = Mapping[str, int]
 
@@ -194,7 +215,8 @@ class Lake:
         delta = self._open(name, None)
         if delta is None:
             return {"files_added": 0, "files_removed": 0}
-        metrics = delta.optimize.compact()
+        table = TABLES.get(name)
+        metrics = delta.optimize.compact(writer_properties=_parquet(table) if table else None)
         return {
             "files_added": metrics["numFilesAdded"],
             "files_removed": metrics["numFilesRemoved"],
@@ -222,16 +244,22 @@ class Lake:
 
     def _lay_out(self, table: Table) -> None:
         """Give a table that was written before it was partitioned its files anew."""
-        delta = self._open(table.name, None) if table.partitioned else None
-        if delta is None or tuple(delta.metadata().partition_columns) == table.partitioned:
+        if not table.partitioned or self._is_laid_out(table):
             return
-        write_deltalake(
-            self.path(table.name),
-            pl.DataFrame(self.read(table.name).collect()),
-            mode="overwrite",
-            schema_mode="overwrite",
-            partition_by=list(table.partitioned),
-        )
+        with self.alone(table.name):
+            if not self._is_laid_out(table):
+                rows = pl.DataFrame(self.read(table.name).collect())
+                write_deltalake(
+                    self.path(table.name),
+                    rows,
+                    mode="overwrite",
+                    schema_mode="overwrite",
+                    **written_as(table),
+                )
+
+    def _is_laid_out(self, table: Table) -> bool:
+        delta = self._open(table.name, None)
+        return delta is None or tuple(delta.metadata().partition_columns) == table.partitioned
 
     def _write(
         self,
@@ -243,6 +271,8 @@ class Lake:
         transactions: Mapping[str, int] | None = None,
     ) -> int:
         rows = frame.select(table.schema.names()).cast(table.schema)
+        if table.sorted_by:
+            rows = rows.sort(table.sorted_by)
         self._lay_out(table)
         marks = [
             Transaction(app_id=app, version=version)
@@ -257,8 +287,7 @@ class Lake:
                     mode=mode,
                     predicate=predicate if self.version(table.name) is not None else None,
                     schema_mode="merge" if mode == "append" or predicate else "overwrite",
-                    partition_by=list(table.partitioned) or None,
-                    configuration=_configuration(table),
+                    **written_as(table),
                     commit_properties=CommitProperties(app_transactions=marks or None),
                 )
                 break
@@ -268,6 +297,30 @@ class Lake:
                     raise
                 self.clock.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311
         return int(DeltaTable(self.path(table.name)).version())
+
+
+def written_as(table: Table) -> dict[str, Any]:
+    """How delta-rs is to write a table's files: partitions, encoding, history and statistics."""
+    return {
+        "partition_by": list(table.partitioned) or None,
+        "configuration": _configuration(table),
+        "writer_properties": _parquet(table),
+    }
+
+
+def _parquet(table: Table) -> WriterProperties:
+    """Dictionaries only for what repeats, compression that costs least to undo."""
+    varied = {
+        column: ColumnProperties(dictionary_enabled=False, encoding=encoding)
+        for column, kind in table.schema.items()
+        if (column in table.varied or kind == UTC_TIME) and (encoding := ENCODINGS.get(kind))
+    }
+    return WriterProperties(
+        compression="LZ4_RAW",
+        max_row_group_size=ROW_GROUP,
+        data_page_row_count_limit=ROW_GROUP,
+        column_properties=varied,
+    )
 
 
 def _configuration(table: Table) -> dict[str, str]:

@@ -29,6 +29,10 @@ class Table:
     by: tuple[str, ...] = field(default=())
     # Columns each value of which has files of its own: replacing one leaves the others' files alone.
     partitioned: tuple[str, ...] = field(default=())
+    # How rows of one write lie in its files: what is asked for together lies together.
+    sorted_by: tuple[str, ...] = field(default=())
+    # Columns with too many values for a dictionary, besides the times.
+    varied: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
@@ -65,6 +69,8 @@ CONTACTS = Table(
         "attributes": TEXT,  # JSON object of everything else a source maps
     },
     personal=True,
+    sorted_by=("contact_id",),
+    varied=("contact_id", "address", "address_normalised"),
 )
 CONSENTS = Table(
     "core.consents",
@@ -108,6 +114,8 @@ ORDERS = Table(
         "status": TEXT,  # completed | cancelled
         "source": TEXT,
     },
+    sorted_by=("contact_id", "ordered_at"),
+    varied=("contact_id", "order_id"),
 )
 ORDER_LINES = Table(
     "core.order_lines",
@@ -121,6 +129,8 @@ ORDER_LINES = Table(
         "amount_minor": WHOLE,
         "currency": TEXT,
     },
+    sorted_by=("product_id", "order_id", "line_number"),
+    varied=("order_id",),
 )
 PRODUCTS = Table(
     "core.products",
@@ -145,6 +155,8 @@ ACTIVITIES = Table(
         "product_id": TEXT,  # what it was about; null where it was about no product
         "source": TEXT,
     },
+    sorted_by=("kind", "occurred_at"),
+    varied=("contact_id", "activity_id"),
 )
 ENGAGEMENT_EVENTS = Table(
     "core.engagement_events",
@@ -165,6 +177,9 @@ ENGAGEMENT_EVENTS = Table(
         "log_partition": TEXT,
         "log_offset": WHOLE,
     },
+    partitioned=("kind",),
+    sorted_by=("occurred_at",),
+    varied=("contact_id", "event_id", "log_offset"),
 )
 ENGAGEMENT = Table(
     "core.engagement",
@@ -180,6 +195,8 @@ ENGAGEMENT = Table(
         "opened_90_days": WHOLE,
         "clicked_90_days": WHOLE,
     },
+    sorted_by=("contact_id",),
+    varied=("contact_id",),
 )
 SEGMENT_HISTORY = Table(
     "segments.history",

@@ -51,4 +51,3 @@ select
     coalesce(clicked_90_days, 0) as clicked_90_days
 from recent
 full join done using (contact_id)
-order by contact_id
