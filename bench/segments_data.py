@@ -122,7 +122,8 @@ def _append(lake: Lake, table: Table, scale: Scale, low: int, high: int) -> None
             connection.execute(f"set variable {name} = {value}::bigint")
         connection.execute(_text("macros"))
         rows = _text(table.name.partition(".")[2])
-        order = ", ".join(table.sorted_by)
+        quarter = [f"date_trunc('quarter', {table.by_quarter})"] if table.by_quarter else []
+        order = ", ".join((*quarter, *table.sorted_by))
         in_order = f"from ({rows}) order by {order}" if order else rows
         made = connection.sql(in_order, params={"low": low, "high": high})
         reader = made.to_arrow_reader(500_000)

@@ -272,7 +272,8 @@ class Lake:
     ) -> int:
         rows = frame.select(table.schema.names()).cast(table.schema)
         if table.sorted_by:
-            rows = rows.sort(table.sorted_by)
+            quarter = [pl.col(table.by_quarter).dt.truncate("1q")] if table.by_quarter else []
+            rows = rows.sort(*quarter, *table.sorted_by)
         self._lay_out(table)
         marks = [
             Transaction(app_id=app, version=version)
