@@ -14,7 +14,7 @@ from pipelines.refresh import made_anew
 from pipelines.resources import LakeResource, WorkspaceResource
 from pipelines.schema import SEGMENT_HISTORY, SEGMENT_RUNS
 from pipelines.segments.checks import Outcome, described
-from pipelines.segments.header import Refresh
+from pipelines.segments.header import Refresh, Status
 from pipelines.segments.history import runs
 from pipelines.segments.members import Change, as_before, is_current, judged, write
 from pipelines.segments.project import SqlFiles, discover, load, sql_files
@@ -61,7 +61,7 @@ def _asset(segment: Segment, files: SqlFiles) -> dg.AssetsDefinition:
         owners=[segment.header.owner],
         tags={"status": segment.header.status.value},
         description=described_as(segment),
-        code_version=segment.code_version,
+        code_version=_version(segment, files),
         automation_condition=refreshed(segment, files),
         check_specs=[
             dg.AssetCheckSpec(
@@ -119,13 +119,23 @@ def upstream(file: SqlFile) -> list[dg.AssetKey]:
     return [dg.AssetKey(key) for key in assets if ".".join(key) not in KEPT_BY_RUNS]
 
 
-def refreshed(file: SqlFile, files: SqlFiles) -> dg.AutomationCondition:
+def refreshed(file: SqlFile, files: SqlFiles) -> dg.AutomationCondition | None:
     """By its header, or on change when nothing in it asks the time."""
     try:
         asks = files.asks_the_time(file)
     except LettermillError:
         asks = file.uses_as_of
+    if isinstance(file, Segment) and file.header.status is Status.DRAFT:
+        return None  # whoever writes it runs it
     return made_anew(file.header.refresh if asks else Refresh.ON_CHANGE)
+
+
+def _version(segment: Segment, files: SqlFiles) -> str:
+    """Of the file and all it stands on; of the file alone when one of those cannot be read."""
+    try:
+        return files.code_version(segment)
+    except LettermillError:
+        return segment.code_version
 
 
 def described_as(file: SqlFile) -> str:

@@ -23,7 +23,8 @@ from pipelines.errors import SegmentInvalid
 from pipelines.lake import Lake
 from pipelines.schema import CONTACTS
 from pipelines.segments import pool
-from pipelines.segments.sandbox import ROWS, Job, Limits
+from pipelines.segments.query import ROWS
+from pipelines.segments.sandbox import Job, Limits
 from pipelines.segments.segment import parse
 from pipelines.settings import CHECKOUT
 

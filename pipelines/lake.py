@@ -183,6 +183,11 @@ class Lake:
 
     def replace(self, table: Table, frame: pl.DataFrame, **where: str) -> int:
         """Put these rows in place of all, or of those where `column = value`; returns the version."""
+        if where and self.version(table.name) is None:
+            # Of two that replace their own part of a table not there yet, one would replace the other's.
+            with self.alone(table.name):
+                if self.version(table.name) is None:
+                    self.append(table, table.empty())
         predicate = " and ".join(
             f"{column} = '{_quoted(value)}'" for column, value in where.items()
         )
@@ -246,7 +251,7 @@ class Lake:
         """Give a table that was written before it was partitioned its files anew."""
         if not table.partitioned or self._is_laid_out(table):
             return
-        with self.alone(table.name):
+        with self.alone(f"{table.name}-layout"):
             if not self._is_laid_out(table):
                 rows = pl.DataFrame(self.read(table.name).collect())
                 write_deltalake(

@@ -17,7 +17,7 @@ from pipelines.errors import SettingInvalid
 from pipelines.segments.audit import CONTACTS
 from pipelines.segments.header import Value
 from pipelines.segments.history import as_it_was
-from pipelines.segments.members import Change, compare, judged, moves
+from pipelines.segments.members import Change, compare, judged, movers
 from pipelines.segments.overlap import Overlap, overlaps
 from pipelines.segments.project import SqlFiles, load, sql_files
 from pipelines.segments.run import run
@@ -72,10 +72,14 @@ def preview(
             if not each.passed
         ],
     }
+    told["who"] = [_who("last run", movers(segment, found, space.lake), show_addresses, space)]
     if since:
-        moved = moves(segment, found, space.lake, moment_of(since, space, "--since"))
+        moved = movers(segment, found, space.lake, moment_of(since, space, "--since"))
         told["since"] = since
-        told["since_joined"], told["since_left"] = moved or (None, None)
+        told["since_joined"], told["since_left"] = (
+            [e.height for e in moved] if moved else (None, None)
+        )
+        told["who"].append(_who(since, moved, show_addresses, space))
     ids = found.frame.select("contact_id")
     told["overlap"] = [each.__dict__ for each in overlaps(ids, space.lake, but=name)]
     told["reach"] = [each.__dict__ for each in reach(ids, space, {**pins, **found.pins})]
@@ -109,6 +113,26 @@ def _show_preview(segment: Segment, change: Change, told: dict[str, Any]) -> Non
     _show_reach([Reach(**each) for each in told["reach"]])
     _show_overlap([Overlap(**each) for each in told["overlap"]], change.size)
     show_rows(told["sample"])
+    for each in told["who"]:
+        for what in ("joined", "left"):
+            if each[what]:
+                out.print(f"\n{what} since {each['since']}, the first of them:")
+                show_rows(each[what])
+
+
+def _who(
+    since: str,
+    moved: tuple[pl.DataFrame, pl.DataFrame] | None,
+    show: bool,
+    space: Workspace,
+) -> dict[str, Any]:
+    """A sample of who joined and who left; their addresses as they are now."""
+    joined, left = moved or (None, None)
+    return {
+        "since": since,
+        "joined": [] if joined is None else sample(joined, {}, space, show=show),
+        "left": [] if left is None else sample(left, {}, space, show=show),
+    }
 
 
 def _show_reach(found: list[Reach]) -> None:

@@ -51,28 +51,36 @@ def members_table(segment: Segment, frame: pl.DataFrame) -> Table:
 
 def compare(segment: Segment, members: Members, lake: Lake) -> Change:
     """How these members differ from the last run's; writes nothing."""
-    before = _last(segment, lake)
-    now = members.frame.select(pl.col("contact_id").cast(pl.Int64))
     last = last_run(segment.name, lake)
+    joined, left = moved(members, _last(segment, lake))
     return Change(
-        size=now.height,
-        joined=now.join(before, on="contact_id", how="anti").height,
-        left=before.join(now, on="contact_id", how="anti").height,
-        share=now.height / members.contacts if members.contacts else 0.0,
+        size=members.frame.height,
+        joined=joined.height,
+        left=left.height,
+        share=members.frame.height / members.contacts if members.contacts else 0.0,
         since=last["as_of"] if last else None,
     )
 
 
-def moves(
-    segment: Segment, members: Members, lake: Lake, since: datetime
-) -> tuple[int, int] | None:
-    """How many joined and left since a time; None when nothing was kept of it."""
+def movers(
+    segment: Segment, members: Members, lake: Lake, since: datetime | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """Who joined and who left (contact_id) since a time, or since the last run; None when nothing is
+    kept of then.
+    """
+    if since is None:
+        return moved(members, _last(segment, lake)) if last_run(segment.name, lake) else None
     before = members_at(segment.name, since, lake)
-    if before is None:
-        return None
+    return None if before is None else moved(members, before.select("contact_id"))
+
+
+def moved(members: Members, before: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Who is in these members and was not before, and the other way round (contact_id)."""
     now = members.frame.select(pl.col("contact_id").cast(pl.Int64))
-    joined = now.join(before, on="contact_id", how="anti").height
-    return joined, before.join(now, on="contact_id", how="anti").height
+    return (
+        now.join(before, on="contact_id", how="anti"),
+        before.join(now, on="contact_id", how="anti"),
+    )
 
 
 def is_current(segment: Segment, files: SqlFiles, lake: Lake) -> bool:
@@ -137,7 +145,6 @@ def write(
         change = compare(segment, members, lake)
         stays = _stays(segment, members, lake)
         if stays is not None:
-            _have_history(lake)
             lake.replace(SEGMENT_HISTORY, stays, segment=segment.name)
         frame = members.frame.with_columns(as_of=pl.lit(members.as_of).cast(UTC_TIME))
         lake.replace(members_table(segment, members.frame), frame)
@@ -149,16 +156,6 @@ def _append_run(row: pl.DataFrame, lake: Lake) -> None:
     # A file a run: joined now and then, so that the runs of a year are read as fast as those of a day.
     if lake.append(SEGMENT_RUNS, row) % COMPACT_EVERY == 0:
         lake.compact(SEGMENT_RUNS.name)
-
-
-def _have_history(lake: Lake) -> None:
-    """Make the table, or cut it by segment, alone: of two segments that replace their first stays in
-    a table that is not there, one would replace the other's.
-    """
-    known = lake.snapshot(SEGMENT_HISTORY.name)
-    if known.version is None or known.partitioned != SEGMENT_HISTORY.partitioned:
-        with lake.alone("segments-history"):
-            lake.append(SEGMENT_HISTORY, SEGMENT_HISTORY.empty())
 
 
 def _told(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from pipelines.clock import Clock, SystemClock
 from pipelines.contacts.address import mask
@@ -26,13 +27,14 @@ from pipelines.segments.audit import CONTACTS, audit
 from pipelines.segments.checks import Outcome
 from pipelines.segments.header import Value
 from pipelines.segments.project import SqlFiles
-from pipelines.segments.sandbox import ROWS, Job, Limits
+from pipelines.segments.query import ROWS
+from pipelines.segments.sandbox import MIB, Job, Limits
 from pipelines.segments.segment import Segment, SqlFile
 from pipelines.segments.statement import said_by_duckdb
 from pipelines.snapshot import Snapshot
 
-# A query chooses part of what it says when it fails.
-LONGEST_TOLD = 2000
+# Rows are read whole: so many bytes of them, unpacked, for every one that the file may have.
+UNPACKED = 4
 # DuckDB quotes the value it could not convert.
 ADDRESS = re.compile(r"[^\s'\"<>]{1,320}@[^\s'\"<>]{1,255}")
 # These speak of the SQL; every other error may quote a value of somebody's row, such as their name.
@@ -133,7 +135,7 @@ def run(
     of_contacts = isinstance(file, Segment)
     with pool.job_folder() as folder:
         answer = ask(asked, "rows", folder, limits, of_contacts=of_contacts)
-        frame = pl.read_parquet(Path(folder) / ROWS)
+        frame = _read(file, Path(folder) / ROWS, limits or Limits())
     if problems := checks.of_times(frame):
         raise _failed(file, problems)
     contacts = lake.count(CONTACTS, asked.pins.get(CONTACTS)) if of_contacts else 0
@@ -154,6 +156,20 @@ def run(
         file.values(parameters),
         tuple(name for name, each in asked.snapshots.items() if each.version is None),
     )
+
+
+def _read(file: SqlFile, path: Path, limits: Limits) -> pl.DataFrame:
+    """The rows; refused before they are unpacked when they would fill the memory of whoever asks."""
+    footer = pq.read_metadata(path)
+    unpacked = sum(
+        footer.row_group(number).total_byte_size for number in range(footer.num_row_groups)
+    )
+    if unpacked > UNPACKED * limits.output_mib * MIB:
+        told = (
+            f"its rows take {unpacked / MIB:,.0f} MiB, more than {UNPACKED} × the limit of output"
+        )
+        raise _failed(file, [Problem("rows", told)])
+    return pl.read_parquet(path)
 
 
 def evaluate(
@@ -259,7 +275,7 @@ def ask(
 
 def _said(asked: Question, told: Mapping[str, Any]) -> Problem:
     """What DuckDB said, without addresses; of a file the query stands on, with that file's name."""
-    shown = ADDRESS.sub(lambda found: mask(found[0]), str(told["error"])[:LONGEST_TOLD])
+    shown = ADDRESS.sub(lambda found: mask(found[0]), str(told["error"]))
     of_a_value = not shown.startswith(OF_THE_SQL)
     if of_a_value:
         kind, _, rest = shown.partition(": ")

@@ -21,8 +21,9 @@ import yaml
 from pipelines.errors import SegmentInvalid
 from pipelines.lake import Lake
 from pipelines.schema import CONTACTS
-from pipelines.segments import pool, sandbox
-from pipelines.segments.sandbox import ROWS, Job, Limits
+from pipelines.segments import pool, query
+from pipelines.segments.query import ROWS
+from pipelines.segments.sandbox import Job, Limits
 from pipelines.segments.segment import parse
 from pipelines.settings import CHECKOUT
 
@@ -228,11 +229,11 @@ def test_behind_duckdb_s_own_lock_they_tell_and_write_nothing_either(
     machine: Machine, tmp_path: Path
 ):
     before, told = machine.state(), {}
-    (tmp_path / sandbox.SPILL).mkdir()
+    (tmp_path / query.SPILL).mkdir()
     for name, sql in BEHIND_THE_LOCK.items():
         job = asdict(machine.job(sql, str(tmp_path)))
-        with sandbox._connected() as connection:
-            sandbox._locked(connection, job)
+        with query.connected() as connection:
+            query.lock(connection, job)
             try:
                 found = connection.execute(job["sql"])
                 told[name] = str(found and found.fetchall())

@@ -22,7 +22,7 @@ from pipelines.lake import Lake
 from pipelines.schema import CONTACTS, SEGMENT_HISTORY, SEGMENT_RUNS
 from pipelines.segments.checks import Outcome
 from pipelines.segments.history import sizes
-from pipelines.segments.members import Change, compare, judged, moves, write
+from pipelines.segments.members import Change, compare, judged, movers, write
 from pipelines.segments.run import Members
 from pipelines.segments.segment import Segment, parse
 
@@ -209,9 +209,13 @@ def test_who_moved_since_a_time_is_told_by_the_run_of_then(segment: Segment, lak
     run(segment, lake, NOON + 2 * DAY, 2, 3)
     now = members(lake, NOON + 4 * DAY, 3, 4, 5)
 
-    assert moves(segment, now, lake, NOON + DAY) == (3, 2)
-    assert moves(segment, now, lake, NOON + 3 * DAY) == (2, 1)
-    assert moves(segment, now, lake, NOON - DAY) is None
+    def moved_since(moment: datetime) -> list[list[int]] | None:
+        moved = movers(segment, now, lake, moment)
+        return moved and [each["contact_id"].to_list() for each in moved]
+
+    assert moved_since(NOON + DAY) == [[3, 4, 5], [1, 2]]
+    assert moved_since(NOON + 3 * DAY) == [[4, 5], [2]]
+    assert moved_since(NOON - DAY) is None
 
 
 def test_a_run_that_died_between_history_and_members_is_made_good_by_the_next(

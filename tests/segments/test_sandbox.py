@@ -21,8 +21,9 @@ from pipelines.lake import Lake
 from pipelines.schema import CONTACTS
 from pipelines.segments import pool
 from pipelines.segments.pool import Pool
+from pipelines.segments.query import ROWS
 from pipelines.segments.run import evaluate
-from pipelines.segments.sandbox import ROWS, Job, Limits
+from pipelines.segments.sandbox import Job, Limits
 from pipelines.segments.segment import parse
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
