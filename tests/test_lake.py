@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.errors import TableMissing
 from pipelines.lake import Lake
-from pipelines.schema import CONTACTS, IDENTITIES, SEGMENT_HISTORY, TABLES, Table
+from pipelines.schema import CONTACTS, IDENTITIES, ORDERS, SEGMENT_HISTORY, TABLES, Table
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
@@ -88,6 +88,49 @@ def test_a_value_with_a_quote_replaces_only_itself(lake: Lake):
 
     kept = lake.read("segments.history").select("segment", "contact_id").collect().rows()
     assert sorted(kept) == [("o'neil", 3), ("plain", 2)]
+
+
+def _replace_own(root: Path, segment: str) -> None:
+    Lake(root).replace(SEGMENT_HISTORY, stays(segment, 1), segment=segment)
+
+
+def test_processes_that_replace_their_own_part_of_a_table_not_there_yet_leave_each_other_s(
+    lake: Lake,
+):
+    spawn = multiprocessing.get_context("spawn")
+    names = ["first", "second", "third"]
+    writers = [spawn.Process(target=_replace_own, args=(lake.root, name)) for name in names]
+
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    kept = lake.read("segments.history").select("segment").collect()["segment"]
+    assert sorted(kept) == names
+
+
+def test_a_table_written_before_it_was_partitioned_gets_its_files_anew_and_keeps_its_rows(
+    lake: Lake,
+):
+    whole = Table(SEGMENT_HISTORY.name, SEGMENT_HISTORY.grain, SEGMENT_HISTORY.columns)
+    lake.append(whole, stays("lapsed", 1, 2))
+
+    lake.append(SEGMENT_HISTORY, stays("new", 3))
+
+    assert lake.snapshot(SEGMENT_HISTORY.name).partitioned == ("segment",)
+    kept = lake.read("segments.history").select("segment", "contact_id").collect().rows()
+    assert sorted(kept) == [("lapsed", 1), ("lapsed", 2), ("new", 3)]
+
+
+def test_rows_lie_by_quarter_and_then_by_what_is_asked_together(lake: Lake):
+    times = [datetime(2026, month, 1, tzinfo=UTC) for month in (5, 2, 4, 1)]
+    rows = pl.DataFrame({"order_id": list("abcd"), "contact_id": [1, 2, 3, 1], "ordered_at": times})
+    lake.append(ORDERS, pl.concat([ORDERS.empty(), rows], how="diagonal"))
+
+    [file] = lake.files(ORDERS.name)
+    assert pl.read_parquet(file)["order_id"].to_list() == ["d", "b", "a", "c"]
 
 
 def test_merging_twice_adds_each_key_once(lake: Lake):

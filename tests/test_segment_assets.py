@@ -484,6 +484,15 @@ def test_a_segment_whose_select_was_edited_is_made_anew(place: Place, automation
     assert automation.tick(MONDAY) == set()
 
 
+def test_a_draft_is_left_to_whoever_writes_it(place: Place, automation: Automation):
+    place.write("segments/draft", HEADER.format("A draft", "status: draft\n") + EVERYBODY)
+    automation.definitions = place.definitions()
+
+    automation.wrote("core/contacts")
+
+    assert "segments/draft" not in automation.tick(MONDAY)
+
+
 def test_nothing_is_requested_while_it_runs(place: Place, automation: Automation):
     asset = place.asset("segments/everybody")
     job = dg.Definitions(assets=[asset]).resolve_implicit_global_asset_job_def()

@@ -23,7 +23,7 @@ from pipelines.segments import pool
 from pipelines.segments.pool import Pool
 from pipelines.segments.query import ROWS
 from pipelines.segments.run import evaluate
-from pipelines.segments.sandbox import Job, Limits
+from pipelines.segments.sandbox import LONGEST_TOLD, Job, Limits
 from pipelines.segments.segment import parse
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -210,6 +210,41 @@ def test_a_query_with_more_than_its_memory_goes_on_on_the_disk_and_leaves_nothin
 def test_a_result_that_is_no_segment_is_refused(known: Lake, sql: str, told: str):
     with pytest.raises(SegmentFailed, match=told):
         run(known.root, sql)
+
+
+def test_rows_that_would_fill_the_memory_of_whoever_asks_are_refused_unread(crowd: Lake):
+    # A hundred thousand texts of 1,500 characters that do not repeat but pack well.
+    sql = (
+        "select n as contact_id, repeat(n::varchar, 200) as text from ("
+        + PAIRS
+        + " select n from pairs where n % 40 = 0)"
+    )
+
+    with pytest.raises(
+        SegmentFailed, match=r"rows +its rows take \d+ MiB, more than 4 × the limit"
+    ):
+        run(crowd.root, sql, Limits(output_mib=12))
+
+
+def test_an_error_that_a_query_makes_long_is_cut(sandboxes: Pool):
+    with pool.job_folder() as folder:
+        told = rows("select error(repeat('x', 100_000_000)) as contact_id", folder)
+
+    assert 0 < len(str(told["error"])) <= LONGEST_TOLD
+
+
+def test_an_answer_that_a_query_makes_long_is_not_told(sandboxes: Pool):
+    sql = "select repeat('x', 10_000_000) as text"
+    with pool.job_folder() as folder:
+        job = Job("probes", "select 1", [], [], folder, Limits(), probes=[("long", sql)])
+        told = pool.ask(job).content
+
+    assert told == {"error": "Limit Error: it tells more than 4,000,000 characters"}
+
+
+def test_two_columns_of_one_name_are_refused(known: Lake):
+    with pytest.raises(SegmentFailed, match=r"contact_id +is the name of two columns"):
+        run(known.root, "select contact_id, contact_id from core.contacts")
 
 
 def test_one_sandbox_serves_one_job_after_another(known: Lake, sandboxes: Pool):
