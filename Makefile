@@ -56,6 +56,7 @@ lock: $(READY)  ## Pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --no-strip-extras --quiet --upgrade --output-file requirements.lock
 
-bench: $(READY)  ## Run the benchmarks (PostgreSQL 15 beside them where it is installed)
+bench: $(READY)  ## Run the benchmarks (needs PostgreSQL 15 beside the segments)
 	@$(BIN)/python -m bench pipeline
+	@$(BIN)/python -m bench hostile
 	@$(BIN)/python -m bench segments

@@ -104,14 +104,19 @@ class Lake:
         return int(known[0]["version"]) if known else None
 
     def snapshot(self, name: str, version: int | None = None) -> Snapshot:
-        """One version of a table, the newest if None. Raises TableMissing when there is no such table."""
+        """One version of a table, the newest if None. Raises TableMissing when there is no such table.
+
+        A column that was declared after it was written is null.
+        """
         delta = self._open(name, version)
         if delta is not None:
             empty = pa.schema(delta.schema().to_arrow()).empty_table()
+            schema = pl.DataFrame(pl.from_arrow(empty)).schema
+            declared = TABLES[name].schema if name in TABLES else {}
             return Snapshot(
                 name,
                 int(delta.version()),
-                pl.DataFrame(pl.from_arrow(empty)).schema,
+                pl.Schema({**schema, **{c: k for c, k in declared.items() if c not in schema}}),
                 tuple(self._paths(delta)),
                 tuple(delta.metadata().partition_columns),
             )

@@ -223,7 +223,7 @@ SEGMENT_RUNS = Table(
         "code_version": TEXT,  # of the file and of all it stands on
         "read_versions": TEXT,  # JSON object: table → version
         "checks": TEXT,  # JSON list: name, passed, told
-        "is_kept": BOOL,  # false: a blocking check failed, and the members of before stayed
+        "is_kept": BOOL,  # false: refused by a check, the members of before stayed
     },
 )
 AUDIENCE = Table(

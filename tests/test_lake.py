@@ -70,6 +70,20 @@ def test_a_column_that_older_files_lack_is_null_in_both_lenses(lake: Lake):
     assert polars_rows.rows() == [(1, None), (2, "seen")]
 
 
+def test_a_column_declared_after_a_table_was_written_is_null_in_both_lenses(lake: Lake):
+    columns = {name: kind for name, kind in IDENTITIES.columns.items() if name != "external_id"}
+    older = Table(IDENTITIES.name, IDENTITIES.grain, columns)
+    lake.append(older, identities(1))
+
+    found = lake.read(IDENTITIES.name).select(list(IDENTITIES.columns)).collect().rows()
+    with lake.connect([IDENTITIES.name]) as connection:
+        told = connection.sql(
+            "select source, external_id, contact_id from core.identities"
+        ).fetchall()
+
+    assert found == told == [("shop", None, 1)]
+
+
 def test_replacing_one_segment_leaves_the_others_alone(lake: Lake):
     lake.replace(SEGMENT_HISTORY, stays("lapsed", 1, 2), segment="lapsed")
     lake.replace(SEGMENT_HISTORY, stays("new", 3), segment="new")

@@ -21,6 +21,7 @@ from pipelines.clock import SystemClock
 from pipelines.errors import Problem, SettingInvalid
 from pipelines.lake import Lake
 from pipelines.schema import TABLES
+from pipelines.segments.project import KINDS, sql_files
 from pipelines.settings import CHECKOUT, Environment, Home, HomeKind, Settings, make_home
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -125,13 +126,24 @@ def sql(
     if query is None:
         _shell(connection, moment)
         return
-    _run(connection, _text(query), moment, form="json" if as_json else "csv" if as_csv else "table")
+    text = _text(query, connection, space.project, moment)
+    _run(connection, text, moment, form="json" if as_json else "csv" if as_csv else "table")
 
 
-def _text(query: str) -> str:
-    """The query itself, or what stands in the file it names."""
+def _text(query: str, connection: duckdb.DuckDBPyConnection, project: Path, as_of: datetime) -> str:
+    """The query itself, or what stands in the file it names: of a segment or mart its SELECT with its
+    parameters, over the files it reads as they are now.
+    """
     if not query.endswith(".sql"):
         return query
+    path = Path(query).resolve()
+    for kind in KINDS:
+        if path.parent == (project / kind.folder).resolve() and path.exists():
+            file = kind.read(path, project.resolve())
+            for each in sql_files(project).behind(file):
+                connection.execute(f"create schema if not exists {each.layer}")
+                connection.execute(f"create or replace view {each.table} as {each.bound(as_of)}")
+            return file.bound(as_of)
     try:
         return Path(query).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -129,7 +129,9 @@ def _entry(
         cases=len(case_files(workspace.project, entry)),
         runs=tuple(
             Run(row["as_of"], row["size"], row["contacts"], row["joined"], row["left"])
-            for row in _one_a_day(own.filter(pl.col("is_kept"))).iter_rows(named=True)
+            for row in _one_a_day(own.filter(pl.col("is_kept").fill_null(True))).iter_rows(
+                named=True
+            )
         ),
         checks=_checks(entry, own) if is_segment else (),
     )

@@ -14,7 +14,9 @@ from pipelines.schema import SEGMENT_HISTORY, SEGMENT_RUNS
 
 def runs(name: str, lake: Lake) -> pl.DataFrame:
     """The runs of a segment that kept their members (segments.runs), oldest first."""
-    found = lake.read(SEGMENT_RUNS.name).filter(pl.col("segment") == name, pl.col("is_kept"))
+    found = lake.read(SEGMENT_RUNS.name).filter(
+        pl.col("segment") == name, pl.col("is_kept").fill_null(True)
+    )
     return pl.DataFrame(found.sort("ran_at").collect())
 
 

@@ -176,6 +176,24 @@ def test_sql_runs_a_segment_file_as_it_stands(shop_to_read: Any):
     assert "last_ordered_at" in done.out
 
 
+def test_sql_runs_a_segment_file_with_its_parameters_over_the_files_it_reads(shop_to_read: Any):
+    folder = shop_to_read.project / "sql/segments"
+    header = "/*\ndescription: Contacts of the tests alone\nowner: team:tests\nparameters: {most: 3}\n*/\n"
+    below = folder / "tried_below.sql"
+    below.write_text(header + "select contact_id from core.contacts where contact_id <= $most")
+    above = folder / "tried_above.sql"
+    above.write_text(
+        header + "select contact_id from segments.tried_below where contact_id < $most"
+    )
+    try:
+        done = shop_to_read.run("sql", str(above), "--csv").succeeded()
+    finally:
+        below.unlink()
+        above.unlink()
+
+    assert done.out.split() == ["contact_id", "1", "2"]
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
