@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import hostile, pipeline, segments
+from bench import hostile, pipeline, render, segments
 from bench.figure import Figure
 
 BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
     "hostile": hostile.figures,
     "pipeline": pipeline.figures,
+    "render": render.figures,
     "segments": segments.figures,
 }
 

@@ -70,6 +70,11 @@ class Variant(BaseModel):
     share: Annotated[float, Field(gt=0, le=1)]
 
 
+Scalar = str | int | float | bool | None
+# A list of rows is what a message loops over, such as products.
+Default = Scalar | list[dict[str, Scalar]]
+
+
 class Campaign(BaseModel):
     """One campaign as its owner wrote it."""
 
@@ -93,7 +98,7 @@ class Campaign(BaseModel):
     conversion_days: Annotated[int, Field(ge=1, le=365)] = 14
     expires_after: Duration = timedelta(hours=72)
     # Segment columns the message uses, each with what stands there for a contact without one.
-    fields: dict[Name, str | int | float | bool | None] = {}
+    fields: dict[Name, Default] = {}
 
     @model_validator(mode="before")
     @classmethod

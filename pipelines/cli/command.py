@@ -13,6 +13,7 @@ from pipelines.cli import (
     campaign,
     demo,
     dev,
+    dkim,
     home,
     mart,
     segment,
@@ -37,6 +38,7 @@ for command in (segment_preview.preview, *segment_ask.COMMANDS):
 app.add_typer(segment.app, name="segment")
 app.add_typer(mart.app, name="mart")
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(dkim.app, name="dkim")
 
 
 def main() -> None:

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import URLError
 
+from pipelines.campaigns.brands import brand_names, load_brand
 from pipelines.errors import LettermillError
+from pipelines.message.dkim_keys import signing_keys
 from pipelines.settings import DeliveryMode, Environment, Home, HomeKind, Settings, machine_id
 
 PATIENCE_SECONDS = 3
+# What a selector may look like, in what is to be done.
+SELECTOR = "2026-11"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def examine(settings: Settings) -> list[Finding]:
     if not home.exists:
         told = f"{home.root} is not a home"
         return [Finding("home", "problem", told, "Make one: lettermill init")]
-    found = [*_home(home), *_keys(home), *_project(settings)]
+    found = [*_home(home), *_keys(home), *_project(settings), *_signatures(settings, home)]
     found += [*_delivery(settings, home), *_relay(settings)]
     return [*found, _edge(settings, home), _stream(home)]
 
@@ -68,6 +72,28 @@ def _project(settings: Settings) -> Iterator[Finding]:
     if not (settings.project / "assets").is_dir():
         told = f"{settings.project} holds no assets folder: no source and no campaign"
         yield Finding("project", "problem", told, "Set LETTERMILL_PROJECT to the project's folder")
+
+
+def _signatures(settings: Settings, home: Home) -> Iterator[Finding]:
+    """Who signs for each brand's sender; nobody is a problem only where real people are mailed."""
+    is_live = settings.delivery_mode is DeliveryMode.LIVE
+    try:
+        brands = [load_brand(settings.project, name) for name in brand_names(settings.project)]
+        for domain in sorted({each.sender_address.rpartition("@")[2] for each in brands}):
+            keys = signing_keys(home.keys, domain)
+            if keys:
+                told = ", ".join(
+                    f"{key.selector} of {key.domain} ({key.algorithm})" for key in keys
+                )
+                yield Finding("signatures", "fine", f"{domain}: {told}")
+            else:
+                told = f"nobody signs for {domain}, unless the relay does"
+                do = f"lettermill dkim new {domain} {SELECTOR}, publish its record, activate it"
+                yield Finding(
+                    "signatures", "note" if is_live else "fine", told, do if is_live else ""
+                )
+    except LettermillError as error:
+        yield Finding("signatures", "problem", error.what, error.do)
 
 
 def _delivery(settings: Settings, home: Home) -> Iterator[Finding]:

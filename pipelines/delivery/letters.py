@@ -13,6 +13,8 @@ from pipelines.campaigns.bundle import Bundle
 from pipelines.clock import Clock
 from pipelines.delivery.modes import Routing
 from pipelines.message.compiled import CompiledMessage
+from pipelines.message.dkim import Signer
+from pipelines.message.dkim_keys import signing_keys
 from pipelines.message.fill import Filler, Recipient
 from pipelines.message.headers import envelope_address
 from pipelines.message.tokens import sign_return_path
@@ -41,11 +43,14 @@ class Letters:
         self._message = CompiledMessage.model_validate(bundle.message)
         self._routing = Routing.from_settings(settings)
         self._link_key = home.key("links")
+        domain = self._message.sender_address.rpartition("@")[2]
+        keys = signing_keys(home.keys, domain)
         self._filler = Filler(
             self._message,
             public_url=settings.public_url,
             campaign=bundle.key,
             link_key=self._link_key,
+            signer=Signer(keys) if keys else None,
         )
 
     def write(self, row: Row) -> Letter | None:
@@ -57,10 +62,10 @@ class Letters:
         if routed is None:
             return None
         target = envelope_address(routed)
-        filled = self._filler.fill(self._recipient(row))
+        written = self._filler.write(self._recipient(row))
         local = sign_return_path(self._key, row["contact_id"], self._link_key)
         sender = f"{local}@{self._message.return_path_domain}"
-        return Letter(sender, target, filled.raw, filled.message_id)
+        return Letter(sender, target, written.raw, written.message_id)
 
     def _recipient(self, row: Row) -> Recipient:
         fields = {name: row[name] for name in CONTACT_FIELDS}

@@ -27,14 +27,20 @@ from pipelines.message.compiled import (
     CompiledMessage,
     link_mark,
 )
+from pipelines.message.dkim import Signer
 from pipelines.message.headers import SUBJECT_CHARACTERS, encode_text, mailbox, one_line, phrase
-from pipelines.message.mime import compose
+from pipelines.message.mime import composed, quoted_part, text_part
+from pipelines.message.quoted import as_quoted, quotable, quoted_template
 from pipelines.message.sandbox import fill_environment
 from pipelines.message.tokens import Purpose, Token
 
 # A value of 100 kB fits; a loop over one that fills the memory does not.
 LARGEST = 500_000
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
+_EMPTY_QUOTED = re.compile(r"(?<!=)\r\n(?:\r\n){2,}")
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+# Values that are ours, come in many times, and need no escaping.
+OURS = ("_click", "_open", "_unsubscribe")
 HIDDEN = (
     '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
     'overflow:hidden">{}</div>'
@@ -58,34 +64,51 @@ class Recipient:
 
 
 @dataclass(frozen=True)
-class Filled:
+class Written:
     """One person's message: `raw` is complete and ready for SMTP, with CRLF line ends."""
 
     raw: bytes
+    message_id: str
+
+
+@dataclass(frozen=True)
+class Filled(Written):
+    """The same with what a mail program shows of it."""
+
     subject: str
     html: str
     text: str
-    message_id: str
     preheader: str
 
 
 @dataclass(frozen=True)
 class _Templates:
-    """What one variant is filled from, for tracked or for untracked people."""
+    """What one variant is filled from, for tracked or for untracked people.
+
+    quoted_html, quoted_text  render quoted-printable; None where base64 or a captured text forbids it
+    """
 
     subject: Template
     preheader: Template
     html: Template
     text: Template
+    quoted_html: Template | None
+    quoted_text: Template | None
 
 
 class Filler:
     """Compiles a message's templates once and fills them for one person after another."""
 
     def __init__(
-        self, compiled: CompiledMessage, *, public_url: str, campaign: str, link_key: bytes
+        self,
+        compiled: CompiledMessage,
+        *,
+        public_url: str,
+        campaign: str,
+        link_key: bytes,
+        signer: Signer | None = None,
     ) -> None:
-        self._message = compiled
+        self._message, self._signer = compiled, signer
         self._url = public_url.rstrip("/")
         self._campaign = campaign
         self._key = link_key
@@ -100,22 +123,56 @@ class Filler:
         list_name = phrase(compiled.list_name, "List-Id")
         self._list_id = f"{list_name} <{compiled.list_id}>".lstrip()
 
-    def fill(self, recipient: Recipient) -> Filled:
+    def write(self, recipient: Recipient) -> Written:
         """The message for one person. Raises Refused when it cannot be made for them."""
-        templates = self._templates.get((recipient.variant, recipient.is_tracked))
-        if templates is None:
-            raise Refused(f"the message has no variant '{recipient.variant}'")
+        templates = self._of(recipient)
         values, unsubscribe = self._values(recipient)
         subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
-        preheader = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
-        html = _rendered(templates.html, {**values, "_preheader": preheader})
-        # A paragraph left out leaves its empty lines behind.
-        text = _EMPTY_LINES.sub("\n\n", _rendered(templates.text, values)).strip() + "\n"
+        values["_preheader"] = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
+        parts = self._parts(templates, values)
         identifier = message_id(
             self._campaign, recipient.contact_id, self._key, self._message.message_id_domain
         )
         headers = self._headers(recipient, subject, identifier, unsubscribe)
-        return Filled(compose(headers, text, html), subject, html, text, identifier, preheader)
+        message = composed(headers, *parts)
+        signatures = (
+            self._signer.headers(message.headers, message.body, recipient.date)
+            if self._signer
+            else b""
+        )
+        return Written(message.raw(signatures), identifier)
+
+    def fill(self, recipient: Recipient) -> Filled:
+        """The same, and what is in it as text: for those who look at it before it is sent."""
+        written = self.write(recipient)
+        templates, (values, _) = self._of(recipient), self._values(recipient)
+        subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
+        preheader = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
+        values["_preheader"] = preheader
+        html = _rendered(templates.html, values)
+        text = _closed_up(_rendered(templates.text, values))
+        return Filled(written.raw, written.message_id, subject, html, text, preheader)
+
+    def _of(self, recipient: Recipient) -> _Templates:
+        templates = self._templates.get((recipient.variant, recipient.is_tracked))
+        if templates is None:
+            raise Refused(f"the message has no variant '{recipient.variant}'")
+        return templates
+
+    def _parts(self, templates: _Templates, values: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        quoted = {name: as_quoted(values[name]) for name in OURS if name in values}
+        if templates.quoted_text:
+            rendered = _rendered(templates.quoted_text, {**values, **quoted})
+            if "\r\n\r\n\r\n" in rendered:
+                rendered = _EMPTY_QUOTED.sub("\r\n\r\n", rendered)
+            text = quoted_part("plain", rendered.lstrip("\r\n"))
+        else:
+            text = text_part("plain", _closed_up(_rendered(templates.text, values)))
+        if templates.quoted_html:
+            html = quoted_part("html", _rendered(templates.quoted_html, {**values, **quoted}))
+        else:
+            html = text_part("html", _rendered(templates.html, values))
+        return text, html
 
     def _values(self, recipient: Recipient) -> tuple[dict[str, Any], str]:
         def token(purpose: Purpose) -> str:
@@ -157,11 +214,15 @@ class Filler:
         message = self._message
         html = message.html.replace(PIXEL, PIXEL_TAG if is_tracked else "")
         html = html.replace(PREHEADER, HIDDEN.format("{{ _preheader }}"))
+        html = self._linked(html, is_tracked, for_html=True)
+        text = self._linked(message.text, is_tracked, for_html=False)
         return _Templates(
             subject=self._text.from_string(message.subjects[variant]),
             preheader=self._text.from_string(message.preheaders.get(variant, "")),
-            html=self._html.from_string(self._linked(html, is_tracked, for_html=True)),
-            text=self._text.from_string(self._linked(message.text, is_tracked, for_html=False)),
+            html=self._html.from_string(html),
+            text=self._text.from_string(text),
+            quoted_html=_quoted(html, is_html=True),
+            quoted_text=_quoted(_TRAILING.sub("", text), is_html=False),
         )
 
     def _linked(self, body: str, is_tracked: bool, *, for_html: bool) -> str:
@@ -176,6 +237,18 @@ def message_id(campaign: str, contact_id: int, key: bytes, domain: str) -> str:
     """The same for every attempt at this person and campaign; tells nobody who it is."""
     digest = hmac.digest(key, f"message-id\0{contact_id}\0{campaign}".encode(), "sha256")
     return f"<{digest[:16].hex()}@{domain}>"
+
+
+def _quoted(source: str, *, is_html: bool) -> Template | None:
+    environment = fill_environment(autoescape=False)
+    if not quotable(source, environment):
+        return None
+    return quoted_template(source.rstrip() + "\n", environment, is_html=is_html)
+
+
+def _closed_up(text: str) -> str:
+    """A paragraph left out leaves its empty lines behind."""
+    return _EMPTY_LINES.sub("\n\n", text).strip() + "\n"
 
 
 def _rendered(template: Template, values: Mapping[str, Any]) -> str:

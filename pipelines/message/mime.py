@@ -19,6 +19,10 @@ LONGEST_LINE = 998
 # '=_' can stand in neither quoted-printable nor base64, so no body can end a part by accident.
 ALTERNATIVE = "=_lettermill_alternative"
 RELATED = "=_lettermill_related"
+MIME = (
+    ("MIME-Version", "1.0"),
+    ("Content-Type", f'multipart/alternative; boundary="{ALTERNATIVE}"'),
+)
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # A break inside a value must be a fold: CRLF, then a space, then something.
@@ -36,23 +40,35 @@ class Inline:
     kind: str = "image/png"
 
 
+@dataclass(frozen=True)
+class Composed:
+    """A message in the two parts that a signature is made of; CRLF throughout."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def raw(self, above: bytes = b"") -> bytes:
+        """The whole message. above: headers that belong before all others, each with its line end.
+
+        Raises Refused on a value that would be two headers.
+        """
+        lines = "\r\n".join([_header(name, value) for name, value in self.headers])
+        return b"".join((above, lines.encode("ascii"), b"\r\n\r\n", self.body))
+
+
 def compose(
-    headers: list[tuple[str, str]], text: str, html: str, inline: Sequence[Inline] = ()
+    headers: Sequence[tuple[str, str]], text: str, html: str, inline: Sequence[Inline] = ()
 ) -> bytes:
-    """The whole message, CRLF throughout. Raises Refused on a value that would be two headers."""
-    lines = [_header(name, value) for name, value in headers]
-    lines.append("MIME-Version: 1.0")
-    lines.append(f'Content-Type: multipart/alternative; boundary="{ALTERNATIVE}"')
-    html_part = _text_part("html", html)
+    """The whole message. Raises Refused on a value that would be two headers."""
+    html_part = text_part("html", html)
     if inline:
         html_part = _related(html_part, inline)
-    return b"".join(
-        (
-            "\r\n".join(lines).encode("ascii"),
-            b"\r\n\r\n",
-            _multipart(ALTERNATIVE, [_text_part("plain", text), html_part]),
-        )
-    )
+    return composed(headers, text_part("plain", text), html_part).raw()
+
+
+def composed(headers: Sequence[tuple[str, str]], *parts: bytes) -> Composed:
+    """A message of these parts, the best one last, to be signed before it is written."""
+    return Composed([*headers, *MIME], _multipart(ALTERNATIVE, parts))
 
 
 def _header(name: str, value: str) -> str:
@@ -70,7 +86,16 @@ def _multipart(boundary: str, parts: Sequence[bytes]) -> bytes:
     return opened + mark + b"--\r\n"
 
 
-def _text_part(kind: str, body: str) -> bytes:
+def quoted_part(kind: str, quoted: str) -> bytes:
+    """A text that is quoted-printable already, as a part."""
+    head = (
+        f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable"
+    )
+    return f"{head}\r\n\r\n{quoted}".encode("ascii")
+
+
+def text_part(kind: str, body: str) -> bytes:
+    """A text as a part, in the encoding that is shorter for it."""
     body = body.replace("\r\n", "\n").replace("\r", "\n")
     # Taken from the bytes: str.translate took 500 µs once a single letter was not ASCII.
     content = body.encode("utf-8", "replace").translate(None, _CONTROLS)

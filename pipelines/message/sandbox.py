@@ -17,6 +17,8 @@ from jinja2 import BaseLoader, StrictUndefined
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from pipelines.message import formats
+
 # fmt: off
 FILTERS = frozenset({
     "abs", "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int",
@@ -82,7 +84,7 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
         auto_reload=False,
     )
     reduced = _reduced(environment)
-    reduced.filters["url"] = _url
+    reduced.filters |= {"url": _url, **formats.FILTERS}
     return reduced
 
 

@@ -94,6 +94,7 @@ def test_doctor_finds_a_sound_home_fine(shop_to_read: Any):
     assert states == {
         "home": "fine",
         "keys": "fine",
+        "signatures": "fine",
         "delivery": "fine",
         "relay": "fine",
         "edge": "note",

@@ -1,0 +1,95 @@
+"""Templates that render quoted-printable: a reader sees what plain rendering would have given."""
+
+from __future__ import annotations
+
+import quopri
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.message.quoted import as_quoted, encoded, quotable, quoted_template
+from pipelines.message.sandbox import fill_environment
+
+TEMPLATE = (
+    "<p>Héllo {{ name }}, = {{ name | upper }}\n\n{% for each in rows %}"
+    "<i>{{ each.name }}</i> {{ each.price }} \n{% endfor %}{% if name %}{{ name }}{{ name }}{% endif %}"
+    "<a href='{{ _click }}/1'>" + "x" * 200 + "</a>{{ name or 'friend' }}\n"
+)
+# Letters, what HTML and MIME take for their own, line ends of every kind, and what no text may hold.
+NAUGHTY = st.text(
+    alphabet=st.one_of(
+        st.sampled_from(" \t\r\n\0\x0b\x7f.=_-<>&'\"{}%?\u2028\u202e\ufeffé漢🙂"),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=120,
+)
+VALUES = st.one_of(NAUGHTY, st.none(), st.integers(), st.floats(allow_nan=False), st.booleans())
+
+
+def plainly(source: str, values: dict[str, Any], *, is_html: bool) -> str:
+    """What a reader of the same message unquoted would see."""
+    rendered = fill_environment(autoescape=is_html).from_string(source).render(values)
+    text = rendered.replace("\r\n", "\n").replace("\r", "\n")
+    controls = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
+    return text.translate(controls)
+
+
+def quoted(source: str, values: dict[str, Any], *, is_html: bool) -> str:
+    environment = fill_environment(autoescape=False)
+    assert quotable(source, environment)
+    click = as_quoted(values["_click"]) if "_click" in values else ""
+    template = quoted_template(source, environment, is_html=is_html)
+    return template.render({**values, "_click": click})
+
+
+@pytest.mark.parametrize("is_html", [True, False], ids=["HTML", "text"])
+@given(
+    name=VALUES, rows=st.lists(st.fixed_dictionaries({"name": VALUES, "price": VALUES}), max_size=3)
+)
+def test_whatever_the_values_are_it_reads_as_rendered_plainly(
+    name: Any, rows: list[dict[str, Any]], *, is_html: bool
+):
+    if not isinstance(name, str):
+        name = str(name)  # the template calls it by letters
+    click = "https://edge.mill.example/c/" + "a=b_c" * 40
+    values = {"name": name, "rows": rows, "_click": click}
+
+    found = quoted(TEMPLATE, values, is_html=is_html)
+
+    assert quopri.decodestring(found.encode("ascii")).decode().replace("\r\n", "\n") == plainly(
+        TEMPLATE, values, is_html=is_html
+    )
+    lines = found.split("\r\n")
+    assert max(map(len, lines)) <= 76
+    assert not any("\n" in line or "\r" in line or line.endswith((" ", "\t")) for line in lines)
+
+
+@given(text=NAUGHTY)
+def test_a_piece_ends_where_the_next_may_follow(text: str):
+    piece = encoded(text)
+
+    assert piece == "" or piece.endswith("\r\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% set x %}<b>{{ name }}</b>{% endset %}{{ x }}",
+        "{% filter upper %}a = {{ name }}{% endfilter %}",
+        "{% macro m() %}={{ name }}{% endmacro %}{{ m() }}",
+        "{{ name | escape }}",
+        "Здравствуйте, {{ name }}",
+    ],
+    ids=["a captured block", "a filtered block", "a macro", "escaping by hand", "mostly not ASCII"],
+)
+def test_what_would_be_encoded_twice_or_had_better_be_base64_is_not_quoted(source: str):
+    assert not quotable(source, fill_environment(autoescape=False))
+
+
+def test_a_value_that_comes_in_often_is_encoded_once():
+    environment = fill_environment(autoescape=False)
+    template = quoted_template("{{ a }}{{ a }}", environment, is_html=True)
+
+    assert template.render(a=as_quoted("x=y")) == "x=3Dy=\r\n" * 2
