@@ -3,18 +3,22 @@
 Compile time  [[ blocks and brand ]]    [% … %]   templates of the project
 Fill time     {{ one person's values }} {% … %}   text already compiled
 
-Immutable sandbox, strict undefined, an allow-list of filters, no globals, no operator that can make
-something huge of something small (the sandbox blocks tricks with attributes, not cost).
+Immutable sandbox, strict undefined, an allow-list of filters, no globals. Jinja's sandbox blocks tricks
+with attributes, not cost, so here no operator, filter or captured block makes something huge of something
+small, loops and calls are counted, and what is said once for each person knows no macros and no
+recursion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from itertools import islice
+from typing import Any, cast
 from urllib.parse import quote
 
-from jinja2 import BaseLoader, StrictUndefined
-from jinja2.exceptions import SecurityError
+from jinja2 import BaseLoader, StrictUndefined, nodes
+from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pipelines.message import formats
@@ -37,20 +41,105 @@ COSTLY = frozenset(
     {"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "replace"}
 )
 LARGEST = 10**12
+# Characters of a text, or members of a list, that a template may make; a value of 100 kB fits.
+LONGEST = 200_000
+# Rounds of one loop and loops inside each other, for one person.
+MOST_ROUNDS, DEEPEST = 1_000, 2
+# Rounds and calls while a message is compiled.
+MOST_STEPS = 100_000
+FEW_PIECES = 2_000
+MOST_CHARACTERS = 1_000_000
 
 
 class MessageEnvironment(ImmutableSandboxedEnvironment):
     """A sandbox in which neither attributes nor arithmetic lead anywhere else."""
 
-    intercepted_binops = frozenset({"*", "**", "%", "//", "/"})
+    intercepted_binops = frozenset({"+", "*", "**", "%", "//", "/"})
+    steps = 0
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
             raise SecurityError("powers are not allowed in a message")
+        if operator == "+" and not isinstance(left, int | float):
+            return bounded(super().call_binop(context, operator, left, right))
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if not numbers or abs(left) > LARGEST or abs(right) > LARGEST:
             raise SecurityError(f"'{operator}' is for numbers only in a message")
         return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self._step()
+        return super().call(context, function, *args, **kwargs)
+
+    def rounds(self, values: Any) -> Iterator[Any]:
+        """What a loop goes through, counted."""
+        for value in values:
+            self._step()
+            yield value
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """No `format`: its widths make a gigabyte of a letter."""
+        if super().wrap_str_format(value) is not None:
+            raise SecurityError("format is not allowed in a message; it has filters")
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise SecurityError(f"more than {MOST_STEPS:,} rounds and calls in one message")
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for loop in list(tree.find_all(nodes.For)):
+            loop.iter = _filtered(loop.iter, "_rounds")
+        for block in tree.find_all(nodes.AssignBlock):
+            block.filter = _filtered(block.filter, "_bounded")
+        for joined in list(tree.find_all(nodes.Concat)):
+            joined.nodes = [_filtered(each, "_bounded") for each in joined.nodes]
+        return tree
+
+
+class FillEnvironment(MessageEnvironment):
+    """The same for one person's values: what costs more than a little is refused when it is compiled."""
+
+    def rounds(self, values: Any) -> Iterator[Any]:
+        """What a loop goes through: rows, not letters, and not without end."""
+        if isinstance(values, str) and values:
+            raise SecurityError("a loop goes through rows, not through a text")
+        for number, value in enumerate(values):
+            if number == MOST_ROUNDS:
+                raise SecurityError(f"a loop of more than {MOST_ROUNDS:,} rounds")
+            yield value
+
+    def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return ImmutableSandboxedEnvironment.call(self, context, function, *args, **kwargs)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for macro in tree.find_all((nodes.Macro, nodes.CallBlock)):
+            told = "macros and calls belong to blocks, between [% and %]"
+            raise TemplateSyntaxError(told, macro.lineno, name, filename)
+        for loop in tree.find_all(nodes.For):
+            if loop.recursive or _depth(loop) > DEEPEST:
+                told = (
+                    f"loops stand in each other {DEEPEST} deep at most, and never call themselves"
+                )
+                raise TemplateSyntaxError(told, loop.lineno, name, filename)
+        return tree
+
+    @staticmethod
+    def concat(pieces: Iterable[str]) -> str:
+        """Join what was rendered; a message that grows without measure ends here."""
+        pieces = iter(pieces)
+        few = list(islice(pieces, FEW_PIECES))
+        if len(few) < FEW_PIECES:
+            return "".join(few)
+        length = sum(map(len, few))
+        for piece in pieces:
+            few.append(piece)
+            length += len(piece)
+            if length > MOST_CHARACTERS:
+                raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
+        return "".join(few)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return attr not in COSTLY and super().is_safe_attribute(obj, attr, value)
@@ -77,7 +166,7 @@ def compile_environment(loader: BaseLoader, *, autoescape: bool) -> MessageEnvir
 
 def fill_environment(*, autoescape: bool) -> MessageEnvironment:
     """The environment in which one person's values come in; nothing can be included from there."""
-    environment = MessageEnvironment(
+    environment = FillEnvironment(
         autoescape=autoescape,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -90,9 +179,41 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
 
 def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
-    environment.filters = _only(environment.filters, FILTERS)
+    known = _only(environment.filters, FILTERS)
+    environment.filters = {name: _with_bounds(known[name]) for name in known}
+    environment.filters |= {"_rounds": environment.rounds, "_bounded": bounded}
     environment.tests = _only(environment.tests, TESTS | {"==", "!=", "<", ">", "<=", ">="})
     return environment
+
+
+def bounded(value: Any) -> Any:
+    """The value, unless a template made more of it than a message needs."""
+    if isinstance(value, str | list | tuple) and len(value) > LONGEST:
+        raise SecurityError(f"a text or list of more than {LONGEST:,}")
+    return value
+
+
+def _with_bounds(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)  # with its marks: what Jinja passes to it first
+    def within(*args: Any, **kwargs: Any) -> Any:
+        return bounded(function(*args, **kwargs))
+
+    return within
+
+
+def _filtered(node: nodes.Node | None, name: str) -> nodes.Filter:
+    return nodes.Filter(
+        cast("nodes.Expr | None", node), name, [], [], None, None, lineno=node.lineno if node else 1
+    )
+
+
+def _depth(loop: nodes.For) -> int:
+    inner = [_depth(each) for each in loop.iter_child_nodes() for each in _loops(each)]
+    return 1 + max(inner, default=0)
+
+
+def _loops(node: nodes.Node) -> list[nodes.For]:
+    return [node] if isinstance(node, nodes.For) else list(node.find_all(nodes.For))
 
 
 def _only(known: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""What a template may cost: whoever writes one can be wrong, or mean."""
+
+from __future__ import annotations
+
+import pytest
+from jinja2 import DictLoader
+from jinja2.exceptions import SecurityError, TemplateError, TemplateNotFound, TemplateSyntaxError
+
+from pipelines.message.sandbox import MOST_ROUNDS, compile_environment, fill_environment
+
+NAME = "x" * 100_000
+ROWS = [{"n": number} for number in range(MOST_ROUNDS + 1)]
+DOUBLING = "{% set s = s ~ s %}"
+
+
+def filled(source: str, **values: object) -> str:
+    return fill_environment(autoescape=True).from_string(source).render(values)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'a' * 10**9 }}",
+        "{{ 10**10**8 }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ [0] * 1000000000 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ 'a'.ljust(1000000000) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{% set s = name %}" + DOUBLING * 40 + "{{ s }}",
+        "{% set s = name %}" + "{% set s = s + s %}" * 40 + "{{ s }}",
+        "{% set s = name %}" + "{% set s %}{{ s }}{{ s }}{% endset %}" * 40 + "{{ s }}",
+        "{% set s = name %}" + "{% set s = [s, s] | join %}" * 40 + "{{ s }}",
+        "{% set s = '%' ~ name %}"
+        + "{% set s = s | urlencode %}{% set s = s | replace('%', s) %}" * 9,
+        "{% set s = [name] %}" + "{% set s = s + s %}" * 40 + "{{ s }}",
+        "{% for a in rows %}{% for b in rows %}{{ name }}{% endfor %}{% endfor %}",
+        "{% for a in rows %}{{ a.n }}{% endfor %}",
+        "{% for a in name %}{% for b in name %}{{ a }}{% endfor %}{% endfor %}",
+        "{{ name.__class__.__mro__ }}",
+        "{{ name.__init__.__globals__ }}",
+        "{{ rows.__class__ }}",
+        "{{ rows.append(1) }}",
+        "{{ cycler.__init__ }}",
+        "{{ self.__init__ }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'x' as y %}",
+        "{{ lipsum(10000000) }}",
+        "{{ range(1000000000) | list }}",
+    ],
+)
+def test_for_one_person_it_is_stopped_before_it_costs_or_tells_anything(source: str):
+    with pytest.raises((TemplateError, TypeError)):
+        filled(source, name=NAME, rows=ROWS)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macros and calls belong to blocks"),
+        ("{% for a in rows recursive %}{{ loop(rows) }}{% endfor %}", "never call themselves"),
+        (
+            "{% for a in r %}{% for b in r %}{% for c in r %}x{% endfor %}{% endfor %}{% endfor %}",
+            "2 deep at most",
+        ),
+    ],
+)
+def test_what_could_run_for_ever_is_refused_when_it_is_read(source: str, told: str):
+    with pytest.raises(TemplateSyntaxError, match=told):
+        fill_environment(autoescape=True).from_string(source)
+
+
+def test_a_loop_over_rows_a_name_of_100_kb_and_sums_are_fine():
+    source = "{% for a in rows %}{{ loop.index }}:{{ a.n + 1 }} {% endfor %}{{ name | length }}"
+
+    assert filled(source, rows=ROWS[:3], name=NAME) == "1:1 2:2 3:3 100000"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("[% macro a() %][[ a() ]][[ a() ]][% endmacro %][[ a() ]]", "recursion|rounds and calls"),
+        (
+            "[% for a in few %][% for b in few %][% for c in few %][% for d in few %][% for e in few %]"
+            "[% for f in few %]x" + "[% endfor %]" * 6,
+            "rounds and calls",
+        ),
+    ],
+)
+def test_what_could_run_for_ever_while_it_is_compiled_is_stopped(source: str, told: str):
+    environment = compile_environment(DictLoader({}), autoescape=True)
+
+    with pytest.raises((SecurityError, RecursionError), match=told):
+        environment.from_string(source).render(few=list(range(10)))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret", "a/../../secret"])
+def test_a_block_outside_the_project_is_not_found(name: str):
+    environment = compile_environment(DictLoader({}), autoescape=True)
+
+    with pytest.raises(TemplateNotFound):
+        environment.from_string(f"[% include '{name}' %]").render()
