@@ -17,7 +17,7 @@ import polars as pl
 
 from pipelines.campaigns.bundle import changed_since, load_current
 from pipelines.campaigns.campaign import Campaign, campaign_key, load, slug_of
-from pipelines.errors import Problem
+from pipelines.errors import Problem, SendHeld
 from pipelines.lake import Lake
 from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
@@ -81,6 +81,30 @@ def _approved_or_current(key: str, desk: Desk) -> tuple[Campaign, CompiledMessag
     changed = changed_since(bundle, desk.project)
     status = f"approved; {len(changed)} files changed since" if changed else "approved"
     return bundle.campaign, CompiledMessage.model_validate(bundle.message), status
+
+
+def sampled(
+    key: str, desk: Desk, *, now: datetime, contact: int | None = None
+) -> tuple[Campaign, CompiledMessage, Recipient]:
+    """A campaign as its files are now, and one contact to fill it for: the first of its audience, or of
+    all, unless one is named. Raises CampaignInvalid, TemplateInvalid, and SendHeld without any contact.
+    """
+    campaign = load(desk.project, slug_of(campaign_key(key)))
+    message = compile_message(campaign, project=desk.project)
+    audience = _audience(desk.lake, key)
+    if contact is None:
+        found = _samples(desk.lake, audience, campaign, now=now)
+    else:
+        rows = desk.lake.read("core.contacts").filter(pl.col("contact_id") == contact).lazy()
+        extras = audience.lazy().select("contact_id", "fields")
+        row = rows.join(extras, on="contact_id", how="left").collect()
+        found = [
+            _recipient(each, campaign.variants[0].name, now) for each in row.iter_rows(named=True)
+        ]
+    if not found:
+        told = "there is no contact yet" if contact is None else f"there is no contact {contact}"
+        raise SendHeld(told, do="Load contacts first: lettermill source load, or name another")
+    return campaign, message, found[0]
 
 
 def _audience(lake: Lake, key: str) -> pl.DataFrame:
