@@ -11,6 +11,7 @@ import typer
 
 from pipelines.cli import (
     campaign,
+    campaign_cases,
     campaign_trial,
     demo,
     dev,
@@ -38,6 +39,7 @@ for command in (segment_preview.preview, *segment_ask.COMMANDS):
     segment.app.command()(command)
 app.add_typer(segment.app, name="segment")
 app.add_typer(mart.app, name="mart")
+campaign.app.command("test")(campaign_cases.run_tests)
 campaign.app.command("test-send")(campaign_trial.send_test)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(dkim.app, name="dkim")
