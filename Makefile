@@ -59,4 +59,5 @@ lock: $(READY)  ## Pin the newest versions that pyproject.toml allows
 bench: $(READY)  ## Run the benchmarks (needs PostgreSQL 15 beside the segments)
 	@$(BIN)/python -m bench pipeline
 	@$(BIN)/python -m bench hostile
+	@$(BIN)/python -m bench render
 	@$(BIN)/python -m bench segments

@@ -1,10 +1,12 @@
 """Who a campaign speaks as: assets/templates/brands/<name>.yaml.
 
-Knows names, addresses, colours and domains; nothing of how they are drawn.
+Knows names, addresses, colours and domains, and which colours can be read on which; nothing of how
+they are drawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
 from pipelines.campaigns.topics import Line
-from pipelines.errors import CampaignInvalid, did_you_mean
+from pipelines.errors import CampaignInvalid, Problem, did_you_mean
 
 FOLDER = Path("assets/templates/brands")
+COLOURS = ("ink", "quiet", "accent", "accent_text", "paper", "ground", "line")
+FONTS = ("heading", "body")
+# What is written in which colour on which ground.
+WRITTEN = (
+    ("ink", "paper"),
+    ("ink", "ground"),
+    ("quiet", "paper"),
+    ("quiet", "ground"),
+    ("accent", "paper"),
+    ("accent", "ground"),
+    ("accent_text", "accent"),
+)
+# WCAG 2.2, success criterion 1.4.3, for text of any size.
+CONTRAST = 4.5
 
 Domain = Annotated[
     str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,63}$")
@@ -29,6 +45,7 @@ Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 # Goes into style attributes, so no quotes, semicolons or angle brackets.
 FontStack = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ,'-]+$")]
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https://[^\s\"'<>]+$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 
 
 class Brand(BaseModel):
@@ -43,8 +60,17 @@ class Brand(BaseModel):
     postal_address: Annotated[str, StringConstraints(min_length=10, max_length=300)]
     website: WebAddress
     colours: dict[str, Colour] = {}
+    # What mail programs show at night; without them the brand is light at all hours. Like every
+    # field added later it is left out of what is kept when empty: an older approval keeps its hash.
+    dark_colours: dict[str, Colour] = Field({}, exclude_if=lambda value: not value)
     fonts: dict[str, FontStack] = {}
     logo: WebAddress | None = None
+    # Name as it is read → where it leads, in the order they are shown.
+    social: dict[Line, WebAddress] = Field({}, exclude_if=lambda value: not value)
+    # The languages it writes in; the first is that of its templates.
+    languages: list[Language] = Field(
+        ["en"], min_length=1, exclude_if=lambda value: value == ["en"]
+    )
     bounce_domain: Domain
     list_domain: Domain
     # Feedback-ID's last field: 5 to 15 characters, the same for ever (Google's feedback loop).
@@ -72,7 +98,47 @@ def load_brand(project: Path, name: str) -> Brand:
     values, problems = read_yaml(path)
     try:
         if not problems:
-            return Brand.model_validate({**values, "name": name})
+            brand = Brand.model_validate({**values, "name": name})
+            problems = _look(brand)
+            if not problems:
+                return brand
     except ValidationError as invalid:
         problems = problems_of(invalid, Brand)
     raise CampaignInvalid(headline(path, problems, project), problems, do=f"Fix {path.name}")
+
+
+def _look(brand: Brand) -> list[Problem]:
+    """Colours and fonts the blocks need and there are not, and text nobody could read."""
+    problems = _missing("colours", brand.colours, COLOURS) + _missing("fonts", brand.fonts, FONTS)
+    if brand.dark_colours:
+        problems += _missing("dark_colours", brand.dark_colours, COLOURS)
+    for field, colours in (("colours", brand.colours), ("dark_colours", brand.dark_colours)):
+        for text, ground in WRITTEN:
+            if text in colours and ground in colours:
+                found = contrast(colours[text], colours[ground])
+                if found < CONTRAST:
+                    what = f"on {ground} has a contrast of {found:.1f}; text needs {CONTRAST}"
+                    problems.append(Problem(f"{field}.{text}", what))
+    return problems
+
+
+def _missing(field: str, given: Mapping[str, str], wanted: tuple[str, ...]) -> list[Problem]:
+    return [
+        Problem(f"{field}.{name}", "is missing; the blocks are drawn with it")
+        for name in wanted
+        if name not in given
+    ]
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, 1 to 21, as WCAG 2.2 defines it."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -22,6 +22,7 @@ from pipelines.cli import (
     segment_ask,
     segment_preview,
     source,
+    template,
 )
 from pipelines.errors import LettermillError
 
@@ -42,6 +43,7 @@ app.add_typer(mart.app, name="mart")
 campaign.app.command("test")(campaign_cases.run_tests)
 campaign.app.command("test-send")(campaign_trial.send_test)
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(template.app, name="template")
 app.add_typer(dkim.app, name="dkim")
 
 

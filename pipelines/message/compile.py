@@ -6,12 +6,12 @@ Knows which file is the body and how the steps follow each other. Each step is a
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
-from markdown_it import MarkdownIt
-from markupsafe import Markup
 
 from pipelines.campaigns.brands import Brand, load_brand
 from pipelines.campaigns.campaign import Campaign, folder_of
@@ -19,38 +19,61 @@ from pipelines.campaigns.topics import Topic, load_topics
 from pipelines.errors import Problem, TemplateInvalid
 from pipelines.message.check import compile_problem, fill_problems
 from pipelines.message.compiled import CONTACT_FIELDS, UNSUBSCRIBE, CompiledMessage
+from pipelines.message.markdown import Held, parts
 from pipelines.message.markup import Links, from_mjml, inlined, marked
 from pipelines.message.plain import plain_text
-from pipelines.message.sandbox import compile_environment
+from pipelines.message.sandbox import MessageEnvironment, compile_environment
 from pipelines.message.tags import ProjectLoader, Tags
 
 TEMPLATES = Path("assets/templates")
 BODIES = ("body.mjml.j2", "body.html.j2", "body.md")
 TEXT = "body.txt.j2"
+EXAMPLE = "example.mjml.j2"
 LETTER = (
-    '[% extends "layouts/letter.mjml.j2" %][% block content %]'
-    "[% call text() %][[ written ]][% endcall %][% endblock %]"
+    "[% extends layout %][% block content %][% for part in parts %][% if part.is_words %]"
+    "[% call text() %][[ part.markup ]][% endcall %][% else %][[ part.markup ]][% endif %]"
+    "[% endfor %][% endblock %]"
 )
+# A picture and the words below it lead to the same place and are called the same.
+_TWICE = re.compile(r"^(.+ <[^>\n]+>)\n\n(?=\1$)", re.MULTILINE)
 
 
-def compile_message(campaign: Campaign, *, project: Path) -> CompiledMessage:
+def compile_message(
+    campaign: Campaign, *, project: Path, folder: Path | None = None
+) -> CompiledMessage:
     """The message of a campaign. Raises TemplateInvalid with files and lines, CampaignInvalid
-    when topic or brand cannot be read."""
-    return _Compilation(campaign, project).message()
+    when topic or brand cannot be read.
+
+    folder  where its body lies, a folder of the project; the campaign's own otherwise
+    """
+    return _Compilation(campaign, project, folder).message()
+
+
+def compile_example(source: str, campaign: Campaign, *, project: Path) -> CompiledMessage:
+    """The message of a campaign with this MJML for its body, which is in no file."""
+    return _Compilation(campaign, project, example=source).message()
 
 
 class _Compilation:
     """One compilation: what is known of it, and its steps in order."""
 
-    def __init__(self, campaign: Campaign, project: Path) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        project: Path,
+        folder: Path | None = None,
+        *,
+        example: str | None = None,
+    ) -> None:
         self.campaign = campaign
+        self.example = example
         self.brand: Brand = load_brand(project, campaign.brand)
         self.topic: Topic = load_topics(project)[campaign.topic]
-        self.folder = folder_of(project, campaign.slug)
+        self.folder = folder or folder_of(project, campaign.slug)
         self.tags = Tags()
         self.links = Links(self.tags)
         self.loader = ProjectLoader([self.folder, project / TEMPLATES], project, self.tags)
-        self.body = next((name for name in BODIES if (self.folder / name).is_file()), None)
+        self.body = EXAMPLE if example is not None else self._written_body()
 
     def message(self) -> CompiledMessage:
         if self.body is None:
@@ -66,6 +89,9 @@ class _Compilation:
         if problems:
             raise self._invalid(problems)
         return compiled
+
+    def _written_body(self) -> str | None:
+        return next((name for name in BODIES if (self.folder / name).is_file()), None)
 
     def _source(self, body: str) -> str:
         suffix = ".html.j2" if body.endswith(".html.j2") else ".mjml.j2"
@@ -83,29 +109,41 @@ class _Compilation:
         environment = compile_environment(self.loader, autoescape=autoescape)
         environment.globals = self._context()
         try:
-            for block in self.loader.names("blocks", suffix):
-                macro = block.removeprefix("blocks/").removesuffix(suffix)
-                module = environment.get_template(block).module
-                environment.globals[macro] = getattr(module, macro)
+            blocks = self._blocks(environment, suffix)
+            environment.globals.update(blocks)
             if name.endswith(".md"):
-                written = self._written(name)
-                return environment.from_string(LETTER).render(written=written)
+                return self._letter(name, environment, blocks)
+            if name == EXAMPLE:
+                source = self.tags.protect(self.example or "", EXAMPLE)
+                return environment.from_string(source).render()
             return environment.get_template(name).render()
-        except (TemplateError, AttributeError, TypeError, ValueError) as error:
+        except (TemplateError, AttributeError, TypeError, ValueError, RecursionError) as error:
             raise self._invalid([compile_problem(error, name)]) from error
 
-    def _written(self, name: str) -> Markup:
+    def _blocks(self, environment: MessageEnvironment, suffix: str) -> dict[str, Any]:
+        found = {}
+        for file in self.loader.names("blocks", suffix):
+            macro = file.removeprefix("blocks/").removesuffix(suffix)
+            found[macro] = getattr(environment.get_template(file).module, macro)
+        return found
+
+    def _letter(self, name: str, environment: MessageEnvironment, blocks: Mapping[str, Any]) -> str:
+        """Markdown in its layout, its blocks between the words."""
+        held = Held()
         words = compile_environment(self.loader, autoescape=False)
-        words.globals = self._context()
-        # Markdown's own HTML is off: what a person types is text.
-        rendered = MarkdownIt("commonmark", {"html": False}).render(
-            words.get_template(name).render()
-        )
-        return Markup(rendered)  # noqa: S704
+        words.globals = {
+            **self._context(),
+            **{macro: held.holding(block) for macro, block in blocks.items()},
+            "layout": held.choose,
+        }
+        source = words.get_template(name).render()
+        layout = f"layouts/{held.layout}.mjml.j2"
+        letter = environment.from_string(LETTER)
+        return letter.render(layout=layout, parts=list(parts(source, held)))
 
     def _context(self) -> dict[str, Any]:
         return {
-            "brand": self.brand.model_dump(mode="json"),
+            "brand": dict(self.brand),
             "topic": {**self.topic.model_dump(mode="json"), "name": self.topic.name()},
             "campaign": self.campaign.model_dump(mode="json"),
             "unsubscribe_url": UNSUBSCRIBE,
@@ -113,7 +151,7 @@ class _Compilation:
 
     def _text(self, numbered: str) -> str:
         if not (self.folder / TEXT).is_file():
-            return self.tags.restore_lines(plain_text(numbered))
+            return _TWICE.sub("", self.tags.restore_lines(plain_text(numbered)))
         written = self._rendered(TEXT, suffix=".txt.j2", autoescape=False)
         return self.tags.restore_lines(self.links.in_text(written))
 

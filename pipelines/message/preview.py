@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,9 +19,33 @@ from pipelines.message.compiled import CompiledMessage
 from pipelines.message.fill import Filler, Recipient
 
 PEOPLE = 3
+# People who are hard on a message, made up: what every contact with these columns would get.
+LONG = "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh"
+HARD: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
+    {
+        "Nothing known": dict.fromkeys(("first_name", "last_name", "city", "country", "locale")),
+        "Long names": {"first_name": LONG, "last_name": LONG, "city": LONG},
+        "Right to left": {"first_name": "עלמה", "last_name": "بن علي", "city": "القاهرة"},
+        "Emoji, markup": {
+            "first_name": "Zoë 🎉",
+            "last_name": "<b>&amp;</b>",
+            "city": "{{ 7 * 7 }}",
+        },
+    }
+)
 PAGE = "preview.html.j2"
 # Not the home's key: nobody can be unsubscribed from a preview.
 NO_KEY = b"preview"
+
+
+NOBODY = Recipient(
+    contact_id=1,
+    address="ada@shop.example",
+    variant="",
+    is_tracked=False,
+    date=datetime(2026, 1, 1, tzinfo=UTC),
+    fields={"attributes": {}},
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +93,7 @@ def preview_page(
         _Variant(
             variant,
             about.shares.get(variant, ""),
-            [_view(filler, sample, variant, number) for number, sample in _numbered(samples)],
+            [_view(filler, sample, variant, who) for who, sample in _shown(samples)],
         )
         for variant in compiled.subjects
     ]
@@ -80,17 +105,30 @@ def preview_page(
         lstrip_blocks=True,
     )
     page = environment.get_template(PAGE)
-    return page.render(variants=variants, about=about, sender=compiled.sender_name)
+    most = PEOPLE + len(HARD)
+    return page.render(variants=variants, about=about, sender=compiled.sender_name, most=most)
 
 
-def _numbered(samples: Sequence[Recipient]) -> list[tuple[int, Recipient]]:
-    return list(enumerate(samples[:PEOPLE], 1))
+def _shown(samples: Sequence[Recipient]) -> list[tuple[str, Recipient]]:
+    """Contacts by how they are called on the page, then the made-up ones."""
+    real = [(_called(each, number), each) for number, each in enumerate(samples[:PEOPLE], 1)]
+    # Extra columns stay those of a contact who is there: the segment says what they can be.
+    like = samples[0] if samples else NOBODY
+    nothing = dict.fromkeys(like.fields) | {"attributes": {}}
+    hard = [
+        (name, replace(like, fields={**(nothing if not any(own.values()) else like.fields), **own}))
+        for name, own in HARD.items()
+    ]
+    return [*real, *hard]
 
 
-def _view(filler: Filler, sample: Recipient, variant: str, number: int) -> _View:
+def _called(sample: Recipient, number: int) -> str:
     first = str(sample.fields.get("first_name") or "")
     last = str(sample.fields.get("last_name") or "")
-    who = f"{first} {last[:1] + '.' if last else ''}".strip() or f"Contact {number}"
+    return f"{first} {last[:1] + '.' if last else ''}".strip() or f"Contact {number}"
+
+
+def _view(filler: Filler, sample: Recipient, variant: str, who: str) -> _View:
     try:
         # Untracked, so links show where they lead and no pixel is asked for.
         filled = filler.fill(replace(sample, variant=variant, is_tracked=False))

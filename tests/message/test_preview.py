@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from assets.previews import preview
+from pipelines.message.preview import HARD
 from pipelines.message.previewing import Desk, write_preview
 from pipelines.partitions import CAMPAIGN
 from pipelines.resources import LakeResource, WorkspaceResource
@@ -65,10 +66,10 @@ def test_both_variants_are_shown_for_each_contact_in_two_widths(desk, contacts, 
 
     page = made.path.read_text()
     frames = re.findall(r'<iframe sandbox="" title="([^"]*)"', page)
-    assert len(frames) == 2 * 3 * 2
+    assert len(frames) == 2 * (3 + len(HARD)) * 2
     assert "thanks, Bert B., phone" in frames
     assert "Ada, thank you for this autumn" in page
-    assert page.count("<pre>") == 6
+    assert page.count("<pre>") == 2 * (3 + len(HARD))
     assert made.samples == 3
     assert not made.is_approved
 
