@@ -6,6 +6,8 @@ purpose there is no retry policy and no automation condition on campaigns/sends.
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from pipelines.campaigns.campaign import Campaign, discover
@@ -34,6 +36,37 @@ reports = dg.define_asset_job(
     "reports",
     selection=dg.AssetSelection.groups("reports"),
     description="Write a campaign's report, and mail it when an edition is due.",
+)
+# A table of more files is joined; each flush of the stream writes one for each kind of event.
+MANY_FILES = 50
+
+
+@dg.op(description="Join the small files of every table that has many; readers keep theirs.")
+def join_small_files() -> None:
+    lake, log = open_workspace().lake, dg.get_dagster_logger()
+    for name in lake.names():
+        if len(lake.files(name)) > MANY_FILES:
+            done = lake.compact(name)
+            log.info(
+                "table=%s files_removed=%d files_added=%d",
+                name,
+                done["files_removed"],
+                done["files_added"],
+            )
+
+
+@dg.job(description="Join small files, so that reading stays quick.")
+def tidy() -> None:
+    join_small_files()
+
+
+nightly_tidy = dg.ScheduleDefinition(
+    name="nightly_tidy",
+    job=tidy,
+    cron_schedule="30 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Before the exports of the day.",
 )
 nightly_load = dg.ScheduleDefinition(
     name="nightly_load",
@@ -126,6 +159,6 @@ segments_stay_fresh = dg.AutomationConditionSensorDefinition(
     description="Evaluates segments and marts when what they read has changed, or as often as they ask.",
 )
 
-JOBS = [load, segments, reports]
-SCHEDULES = [nightly_load, morning_reports]
+JOBS: list[Any] = [load, segments, reports, tidy]
+SCHEDULES = [nightly_load, nightly_tidy, morning_reports]
 SENSORS = [campaign_folder_added, campaign_due, segments_stay_fresh]
