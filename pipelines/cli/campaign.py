@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
@@ -16,7 +17,9 @@ from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
 from pipelines.delivery.send_times import RECIPIENT, first_due
-from pipelines.errors import CampaignInvalid, SendHeld
+from pipelines.errors import CampaignInvalid, LettermillError, SendHeld
+from pipelines.message.compile import compile_message
+from pipelines.message.lint.rules import findings
 from pipelines.message.previewing import Desk, write_preview
 from pipelines.reporting.campaign_report import build
 from pipelines.reporting.pages import report_page
@@ -55,7 +58,7 @@ def check(slug: Slug) -> None:
     """Say everything that stands in the way of approving a campaign."""
     project, folder = Settings.load().project, slug_of(slug)
     try:
-        load(project, folder)
+        campaign = load(project, folder)
     except CampaignInvalid as invalid:
         path = folder_of(project, folder) / FILE
         if not path.exists():
@@ -64,10 +67,19 @@ def check(slug: Slug) -> None:
         raise CampaignInvalid(
             file_headline(path, problems, project), problems, do=invalid.do
         ) from None
-    if problems := approval.check(folder, project):
+    problems, found = approval.check(folder, project), []
+    with suppress(LettermillError):  # what cannot be compiled is among the problems
+        found = findings(compile_message(campaign, project=project))
+    marks = {"error": "[red]✗[/]", "warning": "[yellow]![/]", "note": "[dim]·[/]"}
+    for each in found:
+        told = escape(f"{each.rule.name}  {each.where} {each.what}")
+        console.print(f"{marks[each.rule.severity]} {told}\n  [dim]→ {escape(each.fix)}[/]")
+    if problems:
         count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         do = f"Mend them, then run: lettermill campaign check {slug}"
-        raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
+        shown = {each.problem() for each in found}
+        others = [each for each in problems if each not in shown]
+        raise CampaignInvalid(f"{slug} cannot be approved: {count}", others, do=do)
     console.print(
         f"[green]✓[/] {slug} can be approved: lettermill campaign approve {slug} --by NAME"
     )

@@ -35,7 +35,7 @@ from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld, did_you_mean
 from pipelines.message.compile import compile_message
-from pipelines.message.lint import lint
+from pipelines.message.lint.rules import lint
 from pipelines.schema import AUDIENCE, LEDGER_HEADS
 from pipelines.segments.project import discover
 from pipelines.workspace import Workspace

@@ -22,7 +22,7 @@ from pipelines.lake import Lake
 from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
 from pipelines.message.fill import Recipient
-from pipelines.message.lint import lint
+from pipelines.message.lint.rules import lint
 from pipelines.message.preview import PEOPLE, About, preview_page
 from pipelines.settings import Home
 

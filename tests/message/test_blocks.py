@@ -15,7 +15,7 @@ from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.gallery import block_html, filled
 from pipelines.message.library import BLOCKS, STARTERS, blocks, starters
-from pipelines.message.lint import lint
+from pipelines.message.lint.rules import lint
 from pipelines.message.sandbox import compile_environment
 from pipelines.settings import CHECKOUT
 

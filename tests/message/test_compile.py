@@ -12,7 +12,7 @@ from pipelines.campaigns.campaign import discover, load
 from pipelines.errors import TemplateInvalid
 from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.lint import lint
+from pipelines.message.lint.rules import lint
 
 TEXT = "<mj-section><mj-column>{}</mj-column></mj-section>"
 ROWS = TEXT.format(

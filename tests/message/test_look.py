@@ -16,7 +16,7 @@ from pipelines.errors import CampaignInvalid
 from pipelines.message.compile import compile_message
 from pipelines.message.gallery import gallery_page
 from pipelines.message.library import STARTERS, blocks
-from pipelines.message.lint import lint
+from pipelines.message.lint.rules import lint
 from pipelines.settings import CHECKOUT
 
 PAGE = CHECKOUT / "docs/templates.md"
