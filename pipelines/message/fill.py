@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -37,7 +38,7 @@ from pipelines.message.tokens import Purpose, Token
 # A value of 100 kB fits; a loop over one that fills the memory does not.
 LARGEST = 500_000
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
-_EMPTY_QUOTED = re.compile(r"(?<!=)\r\n(?:\r\n){2,}")
+_EMPTY_QUOTED = re.compile(r"\r\n\r\n\r\n(?:\r\n)*")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 # Values that are ours, come in many times, and need no escaping.
 OURS = ("_click", "_open", "_unsubscribe")
@@ -160,16 +161,15 @@ class Filler:
         return templates
 
     def _parts(self, templates: _Templates, values: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        quoted = {name: as_quoted(values[name]) for name in OURS if name in values}
+        quoted = {**values, **{name: as_quoted(values[name]) for name in OURS if name in values}}
         if templates.quoted_text:
-            rendered = _rendered(templates.quoted_text, {**values, **quoted})
-            if "\r\n\r\n\r\n" in rendered:
-                rendered = _EMPTY_QUOTED.sub("\r\n\r\n", rendered)
+            rendered = _rendered(templates.quoted_text, quoted)
+            rendered = _EMPTY_QUOTED.sub(_two_line_ends, rendered)
             text = quoted_part("plain", rendered.lstrip("\r\n"))
         else:
             text = text_part("plain", _closed_up(_rendered(templates.text, values)))
         if templates.quoted_html:
-            html = quoted_part("html", _rendered(templates.quoted_html, {**values, **quoted}))
+            html = quoted_part("html", _rendered(templates.quoted_html, quoted))
         else:
             html = text_part("html", _rendered(templates.html, values))
         return text, html
@@ -199,7 +199,7 @@ class Filler:
             ("From", self._from),
             ("To", mailbox(name, recipient.address)),
             ("Subject", encode_text("Subject", subject)),
-            ("Date", format_datetime(recipient.date.astimezone(UTC))),
+            ("Date", _dated(recipient.date.replace(microsecond=0))),
             ("Message-ID", identifier),
             ("List-Unsubscribe", f"<{unsubscribe}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
@@ -222,7 +222,7 @@ class Filler:
             html=self._html.from_string(html),
             text=self._text.from_string(text),
             quoted_html=_quoted(html, is_html=True),
-            quoted_text=_quoted(_TRAILING.sub("", text), is_html=False),
+            quoted_text=_quoted(_EMPTY_LINES.sub("\n\n", _TRAILING.sub("", text)), is_html=False),
         )
 
     def _linked(self, body: str, is_tracked: bool, *, for_html: bool) -> str:
@@ -231,6 +231,11 @@ class Filler:
             url = f"{{{{ _click }}}}/{number}" if is_tracked else plain
             body = body.replace(link_mark(number), url)
         return body.replace(UNSUBSCRIBE, "{{ _unsubscribe }}")
+
+
+@lru_cache(maxsize=64)  # thousands are written in a second
+def _dated(at: datetime) -> str:
+    return format_datetime(at.astimezone(UTC))
 
 
 def message_id(campaign: str, contact_id: int, key: bytes, domain: str) -> str:
@@ -244,6 +249,12 @@ def _quoted(source: str, *, is_html: bool) -> Template | None:
     if not quotable(source, environment):
         return None
     return quoted_template(source.rstrip() + "\n", environment, is_html=is_html)
+
+
+def _two_line_ends(found: re.Match[str]) -> str:
+    """Two line ends of many; the first may be a soft one, which ends no line."""
+    soft = "\r\n" if found.string[found.start() - 1] == "=" else ""
+    return soft + "\r\n\r\n"
 
 
 def _closed_up(text: str) -> str:

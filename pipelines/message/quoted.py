@@ -6,12 +6,13 @@ break between them keeps lines short wherever a value ends. Rendering is then jo
 
 from __future__ import annotations
 
-import binascii
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, Template, nodes
 from markupsafe import escape
+
+from pipelines.message.mime import CONTROLS, quoted_printable
 
 SOFT_BREAK = "=\r\n"
 # These take what was rendered inside them as text, which would be encoded already.
@@ -22,8 +23,6 @@ ESCAPING = frozenset({"e", "escape", "forceescape", "safe"})
 MOSTLY_ASCII = 1 / 9
 # Characters of a value, and how many values, whose encoding is kept.
 SHORT, REMEMBERED = 40, 4096
-# Mail programs and relays stumble over these; tab and line feed are the two controls text has.
-_CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
 
 class Quoted(str):
@@ -37,10 +36,9 @@ def encoded(text: str) -> str:
     if not text:
         return ""
     content = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
-    quoted = binascii.b2a_qp(content.translate(None, _CONTROLS), istext=True)
-    if not quoted:
+    ended = quoted_printable(content.translate(None, CONTROLS))
+    if not ended:
         return ""
-    ended = quoted.decode("ascii").replace("\n", "\r\n")
     return ended if ended.endswith("\r\n") else ended + SOFT_BREAK
 
 
