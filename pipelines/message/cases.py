@@ -87,8 +87,8 @@ def outcome(message: CompiledMessage, case: Case) -> list[Problem]:
         date=DATE,
         fields={"attributes": {}, **case.contact, **case.fields},
     )
-    filler = Filler(message, public_url=URL, campaign="case", link_key=b"case")
     try:
+        filler = Filler(message, public_url=URL, campaign="case", link_key=b"case")
         filled = filler.fill(recipient)
     except Refused as refused:
         return _of_refusal(str(refused), case.expect)

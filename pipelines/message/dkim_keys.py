@@ -4,7 +4,7 @@
     keys/dkim/<domain>/<selector>.pem        signs; one for each algorithm
     keys/dkim/<domain>/<selector>.old.pem    signs no more; its record stays until retries are over
 
-A key may come from the environment instead, as PEM: LETTERMILL_DKIM_<DOMAIN>_<SELECTOR>, in capitals
+A key may come from the environment instead, as PEM: LETTERMILL_DKIM_<DOMAIN>__<SELECTOR>, in capitals
 with `_` for dots and hyphens. It signs beside those in files.
 """
 
@@ -142,7 +142,7 @@ def _from_files(keys: Path, domain: str) -> Iterator[DkimKey]:
 
 
 def _from_environment(domain: str, environment: Mapping[str, str]) -> Iterator[DkimKey]:
-    prefix = ENVIRONMENT + re.sub(r"[.-]", "_", domain.upper()) + "_"
+    prefix = ENVIRONMENT + re.sub(r"[.-]", "_", domain.upper()) + "__"
     for name in sorted(environment):
         selector = name.removeprefix(prefix).lower().replace("_", "-")
         if name.startswith(prefix) and SELECTOR.fullmatch(selector):

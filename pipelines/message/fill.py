@@ -40,6 +40,11 @@ LARGEST = 500_000
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 _EMPTY_QUOTED = re.compile(r"\r\n\r\n\r\n(?:\r\n)*")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+# What a template can do wrong for one contact; the others get theirs.
+STOPPED = (
+    TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    MemoryError,
+)  # fmt: skip
 # Values that are ours, come in many times, and need no escaping.
 OURS = ("_click", "_open", "_unsubscribe")
 HIDDEN = (
@@ -265,7 +270,7 @@ def _closed_up(text: str) -> str:
 def _rendered(template: Template, values: Mapping[str, Any]) -> str:
     try:
         rendered = template.render(values)
-    except (TemplateError, TypeError, ValueError, KeyError, ArithmeticError) as error:
+    except STOPPED as error:
         # The message may quote a value of the contact's; its kind does not.
         raise Refused(f"the template fails for this contact: {type(error).__name__}") from error
     if len(rendered) > LARGEST:

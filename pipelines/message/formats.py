@@ -159,7 +159,7 @@ def _whole(value: Any) -> int:
 
 
 def _decimal(value: Any) -> Decimal:
-    found = Decimal(str(value))
+    found = Decimal(str(value)) + 0  # no minus before nothing
     if isinstance(value, bool) or not found.is_finite() or abs(found) > Decimal(10) ** 18:
         raise ValueError
     return found

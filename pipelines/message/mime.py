@@ -117,11 +117,12 @@ def quoted_printable(content: bytes) -> str:
     """
     quoted = binascii.b2a_qp(content, istext=True).decode("ascii")
     if "  " in quoted or "\t" in quoted:
-        quoted = "\n".join(line for each in quoted.split("\n") for line in _without_runs(each))
+        quoted = "\n".join(line for each in quoted.split("\n") for line in short_lines(each))
     return quoted.replace("\n", "\r\n")
 
 
-def _without_runs(line: str) -> Iterator[str]:
+def short_lines(line: str) -> Iterator[str]:
+    """A line of quoted-printable without runs of white space, as lines of 76 characters at most."""
     line = line.replace("\t", "=09")
     while "  " in line:
         line = line.replace("  ", " =20")

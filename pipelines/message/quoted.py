@@ -12,9 +12,8 @@ from typing import Any
 from jinja2 import Environment, Template, nodes
 from markupsafe import escape
 
-from pipelines.message.mime import CONTROLS, quoted_printable
+from pipelines.message.mime import CONTROLS, quoted_printable, short_lines
 
-SOFT_BREAK = "=\r\n"
 # These take what was rendered inside them as text, which would be encoded already.
 CAPTURING = (nodes.AssignBlock, nodes.FilterBlock, nodes.Macro, nodes.CallBlock)
 # With these, escaping early and escaping late differ.
@@ -39,7 +38,10 @@ def encoded(text: str) -> str:
     ended = quoted_printable(content.translate(None, CONTROLS))
     if not ended:
         return ""
-    return ended if ended.endswith("\r\n") else ended + SOFT_BREAK
+    if ended.endswith("\r\n"):
+        return ended
+    before, line_end, last = ended.rpartition("\r\n")
+    return before + line_end + "\r\n".join(short_lines(f"{last}=")) + "\r\n"
 
 
 def as_quoted(text: str) -> Quoted:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from jinja2 import BaseLoader, StrictUndefined, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
+from jinja2.filters import do_round
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pipelines.message import formats
@@ -38,17 +39,42 @@ TESTS = frozenset({
 # fmt: on
 # String methods whose result can be of any size.
 COSTLY = frozenset(
-    {"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "replace"}
+    {
+        "center",
+        "ljust",
+        "rjust",
+        "zfill",
+        "expandtabs",
+        "format",
+        "format_map",
+        "replace",
+        "join",
+        "translate",
+        "encode",
+    }
 )
 LARGEST = 10**12
 # Characters of a text, or members of a list, that a template may make; a value of 100 kB fits.
 LONGEST = 200_000
 # Rounds of one loop and loops inside each other, for one person.
 MOST_ROUNDS, DEEPEST = 1_000, 2
+MOST_DIGITS = 10
 # Rounds and calls while a message is compiled.
 MOST_STEPS = 100_000
 FEW_PIECES = 2_000
 MOST_CHARACTERS = 1_000_000
+
+
+NOT_FOR_ONE = (
+    nodes.Macro,
+    nodes.CallBlock,
+    nodes.Block,
+    nodes.ScopedEvalContextModifier,
+    nodes.Extends,
+    nodes.Include,
+    nodes.Import,
+    nodes.FromImport,
+)
 
 
 class MessageEnvironment(ImmutableSandboxedEnvironment):
@@ -115,9 +141,11 @@ class FillEnvironment(MessageEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        for macro in tree.find_all((nodes.Macro, nodes.CallBlock)):
-            told = "macros and calls belong to blocks, between [% and %]"
+        for macro in tree.find_all(NOT_FOR_ONE):
+            told = "macros, calls, blocks and autoescape belong between [% and %]"
             raise TemplateSyntaxError(told, macro.lineno, name, filename)
+        if own := next((each for each in tree.find_all(nodes.Name) if each.name == "self"), None):
+            raise TemplateSyntaxError("self is nothing in a message", own.lineno, name, filename)
         for loop in tree.find_all(nodes.For):
             if loop.recursive or _depth(loop) > DEEPEST:
                 told = (
@@ -173,7 +201,7 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
         auto_reload=False,
     )
     reduced = _reduced(environment)
-    reduced.filters |= {"url": _url, **formats.FILTERS}
+    reduced.filters |= {"url": _url, "join": _joined, "round": _rounded, **formats.FILTERS}
     return reduced
 
 
@@ -199,6 +227,23 @@ def _with_bounds(function: Callable[..., Any]) -> Callable[..., Any]:
         return bounded(function(*args, **kwargs))
 
     return within
+
+
+def _joined(values: Iterable[Any], between: str = "") -> str:
+    """The texts with something between them; counted before they are made one."""
+    texts = [str(value) for value in islice(values, MOST_ROUNDS + 1)]
+    if len(texts) > MOST_ROUNDS:
+        raise SecurityError(f"join of more than {MOST_ROUNDS:,}")
+    if sum(map(len, texts)) + len(texts) * len(between) > LONGEST:
+        raise SecurityError(f"a text of more than {LONGEST:,}")
+    return str(between).join(texts)
+
+
+def _rounded(value: float, digits: int = 0, method: str = "common") -> float:
+    """Jinja's own, with as many digits as a message shows."""
+    if not isinstance(digits, int) or not 0 <= digits <= MOST_DIGITS:
+        raise SecurityError(f"round to 0 to {MOST_DIGITS} digits")
+    return do_round(value, digits, method)  # type: ignore[arg-type]
 
 
 def _filtered(node: nodes.Node | None, name: str) -> nodes.Filter:

@@ -235,11 +235,12 @@ def pem(bits: int) -> str:
 
 
 def test_a_key_may_come_from_the_environment(tmp_path: Path):
-    given = {"LETTERMILL_DKIM_MILL_EXAMPLE_ENV_1": pem(2048)}
+    given = {"LETTERMILL_DKIM_MILL_EXAMPLE__ENV_1": pem(2048)}
 
     [key] = signing_keys(tmp_path, DOMAIN, given)
 
     assert (key.domain, key.selector, key.algorithm) == (DOMAIN, "env-1", "rsa-sha256")
+    assert signing_keys(tmp_path, "mill", given) == signing_keys(tmp_path, "example", given) == ()
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_a_key_may_come_from_the_environment(tmp_path: Path):
 def test_a_key_that_cannot_be_used_is_named_and_never_shown(
     tmp_path: Path, content: str, told: str
 ):
-    name = "LETTERMILL_DKIM_MILL_EXAMPLE_WEAK"
+    name = "LETTERMILL_DKIM_MILL_EXAMPLE__WEAK"
 
     with pytest.raises(SettingInvalid) as refused:
         signing_keys(tmp_path, DOMAIN, {name: content})

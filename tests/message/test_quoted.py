@@ -66,6 +66,15 @@ def test_whatever_the_values_are_it_reads_as_rendered_plainly(
     assert not any("\n" in line or "\r" in line or line.endswith((" ", "\t")) for line in lines)
 
 
+@pytest.mark.parametrize("length", range(70, 80))
+def test_a_piece_that_fills_a_line_is_broken_before_it_is_too_long(length: int):
+    for text in ("a" * length, "a" * (length - 3) + "=", "=" * length):
+        lines = encoded(text).split("\r\n")
+
+        assert max(map(len, lines)) <= 76
+        assert quopri.decodestring("\n".join(lines).encode()).decode() == text
+
+
 @given(text=NAUGHTY)
 def test_a_piece_ends_where_the_next_may_follow(text: str):
     piece = encoded(text)

@@ -37,6 +37,10 @@ def filled(source: str, **values: object) -> str:
         "{% for a in rows %}{% for b in rows %}{{ name }}{% endfor %}{% endfor %}",
         "{% for a in rows %}{{ a.n }}{% endfor %}",
         "{% for a in name %}{% for b in name %}{{ a }}{% endfor %}{% endfor %}",
+        "{{ name | join(name) }}",
+        "{{ name.join(name) }}",
+        "{{ name.translate({120: name}) }}",
+        "{{ 1.5 | round(1000000000, 'ceil') }}",
         "{{ name.__class__.__mro__ }}",
         "{{ name.__init__.__globals__ }}",
         "{{ rows.__class__ }}",
@@ -57,7 +61,10 @@ def test_for_one_person_it_is_stopped_before_it_costs_or_tells_anything(source: 
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macros and calls belong to blocks"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macros, calls, blocks"),
+        ("{% block a %}{{ self.a() }}{% endblock %}", "macros, calls, blocks"),
+        ("{{ self.a() }}", "self is nothing"),
+        ("{% autoescape false %}{{ name }}{% endautoescape %}", "autoescape"),
         ("{% for a in rows recursive %}{{ loop(rows) }}{% endfor %}", "never call themselves"),
         (
             "{% for a in r %}{% for b in r %}{% for c in r %}x{% endfor %}{% endfor %}{% endfor %}",

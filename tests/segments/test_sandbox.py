@@ -281,7 +281,8 @@ def test_two_threads_at_once_are_both_answered_what_they_asked(known: Lake, sand
 def test_a_sandbox_is_told_none_of_our_secrets(sandboxes: Pool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LETTERMILL_SECRET", "ours alone")
 
-    sandboxes.warm()
+    with pool.job_folder() as folder:
+        rows("select 1 as one", folder)  # so that it has started
 
     [started] = sandboxes.ready
     assert psutil.Process(started.pid).environ() == pool.ENVIRONMENT
