@@ -41,7 +41,7 @@ TERMINATE = """
 mutation Terminate($id: String!) { terminateRun(runId: $id) { __typename } }
 """
 STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-CONTACTS = 600
+CONTACTS = 6_000
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -50,7 +50,7 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     deadline = clock.monotonic() + seconds
     while not (found := condition()):
         assert clock.monotonic() < deadline, f"{what} did not happen"
-        clock.sleep(0.2)
+        clock.sleep(0.05)
     return found
 
 
