@@ -19,7 +19,8 @@ from pathlib import Path
 import duckdb
 from deltalake import write_deltalake
 
-from pipelines.lake import ENCODINGS, ROW_GROUP, Lake, written_as
+from pipelines.lake import Lake
+from pipelines.layout import ENCODINGS, ROW_GROUP, written_as
 from pipelines.schema import (
     ACTIVITIES,
     CONTACTS,

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, cast
 from urllib.parse import unquote
 
@@ -22,38 +21,20 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 from deltalake import (
-    ColumnProperties,
     CommitProperties,
     DeltaTable,
     Transaction,
-    WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines.clock import Clock, SystemClock
 from pipelines.errors import Problem, TableMissing, did_you_mean
-from pipelines.schema import TABLES, UTC_TIME, Table
+from pipelines.layout import in_order, parquet, written_as
+from pipelines.schema import TABLES, Table
 from pipelines.snapshot import Snapshot
 
 ATTEMPTS = 10
-# Readers hold files of the version they pinned; a vacuum must not take them away (DESIGN: 30 days).
-READABLE = "interval 30 days"
-PERSONAL_READABLE = "interval 14 days"
-
-# Rows of a row group: as many as DuckDB reads at once, so that it leaves out what a filter cannot match in
-# fine steps. Measured with `bench segments`: a third quicker to read than what delta-rs writes by itself.
-ROW_GROUP = 122_880
-ENCODINGS: Mapping[pl.DataType, Literal["DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY"]] = (
-    MappingProxyType(
-        {
-            UTC_TIME: "DELTA_BINARY_PACKED",
-            pl.Int64(): "DELTA_BINARY_PACKED",
-            pl.String(): "DELTA_LENGTH_BYTE_ARRAY",
-        }
-    )
-)
-
 Pins = Mapping[str, int]
 
 
@@ -226,7 +207,7 @@ class Lake:
         if delta is None:
             return {"files_added": 0, "files_removed": 0}
         table = TABLES.get(name)
-        metrics = delta.optimize.compact(writer_properties=_parquet(table) if table else None)
+        metrics = delta.optimize.compact(writer_properties=parquet(table) if table else None)
         return {
             "files_added": metrics["numFilesAdded"],
             "files_removed": metrics["numFilesRemoved"],
@@ -280,10 +261,7 @@ class Lake:
         predicate: str | None = None,
         transactions: Mapping[str, int] | None = None,
     ) -> int:
-        rows = frame.select(table.schema.names()).cast(table.schema)
-        if table.sorted_by:
-            quarter = [pl.col(table.by_quarter).dt.truncate("1q")] if table.by_quarter else []
-            rows = rows.sort(*quarter, *table.sorted_by)
+        rows = in_order(table, frame.select(table.schema.names()).cast(table.schema))
         self._lay_out(table)
         marks = [
             Transaction(app_id=app, version=version)
@@ -308,42 +286,6 @@ class Lake:
                     raise
                 self.clock.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311
         return int(DeltaTable(self.path(table.name)).version())
-
-
-def written_as(table: Table) -> dict[str, Any]:
-    """How delta-rs is to write a table's files: partitions, encoding, history and statistics."""
-    return {
-        "partition_by": list(table.partitioned) or None,
-        "configuration": _configuration(table),
-        "writer_properties": _parquet(table),
-    }
-
-
-def _parquet(table: Table) -> WriterProperties:
-    """Dictionaries only for what repeats, compression that costs least to undo."""
-    varied = {
-        column: ColumnProperties(dictionary_enabled=False, encoding=encoding)
-        for column, kind in table.schema.items()
-        if (column in table.varied or kind == UTC_TIME) and (encoding := ENCODINGS.get(kind))
-    }
-    return WriterProperties(
-        compression="LZ4_RAW",
-        max_row_group_size=ROW_GROUP,
-        data_page_row_count_limit=ROW_GROUP,
-        column_properties=varied,
-    )
-
-
-def _configuration(table: Table) -> dict[str, str]:
-    readable = PERSONAL_READABLE if table.personal else READABLE
-    settings = {
-        "delta.deletedFileRetentionDuration": readable,
-        "delta.logRetentionDuration": readable,
-    }
-    if table.personal:
-        # Minima and maxima of an address stay in the log after the row is gone.
-        settings["delta.dataSkippingNumIndexedCols"] = "0"
-    return settings
 
 
 def _quoted(value: str) -> str:

@@ -41,7 +41,7 @@ TERMINATE = """
 mutation Terminate($id: String!) { terminateRun(runId: $id) { __typename } }
 """
 STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-CONTACTS = 6_000
+CONTACTS = 3_000
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:

@@ -13,8 +13,7 @@ from pipelines.campaigns.bundle import Bundle
 from pipelines.clock import Clock
 from pipelines.delivery.modes import Routing
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.dkim import Signer
-from pipelines.message.dkim_keys import signing_keys
+from pipelines.message.dkim_keys import signer_for
 from pipelines.message.fill import Filler, Recipient
 from pipelines.message.headers import envelope_address
 from pipelines.message.tokens import sign_return_path
@@ -43,14 +42,12 @@ class Letters:
         self._message = CompiledMessage.model_validate(bundle.message)
         self._routing = Routing.from_settings(settings)
         self._link_key = home.key("links")
-        domain = self._message.sender_address.rpartition("@")[2]
-        keys = signing_keys(home.keys, domain)
         self._filler = Filler(
             self._message,
             public_url=settings.public_url,
             campaign=bundle.key,
             link_key=self._link_key,
-            signer=Signer(keys) if keys else None,
+            signer=signer_for(self._message.sender_address, home.keys),
         )
 
     def write(self, row: Row) -> Letter | None:

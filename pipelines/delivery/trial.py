@@ -6,19 +6,14 @@ real, the relay and the mode among it, and whoever is suppressed gets no test ei
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 
 from pipelines.contacts.address import address_hash, normalise
-from pipelines.delivery.modes import LiveFacts, Routing, check_mode, is_reserved
 from pipelines.delivery.people import PeopleStore
-from pipelines.delivery.relay import Relay, connect
-from pipelines.delivery.sending import home_at, relay_of
-from pipelines.errors import Problem, Refused, RelayUnavailable, SendHeld
-from pipelines.message.dkim import Signer
-from pipelines.message.dkim_keys import signing_keys
+from pipelines.delivery.single import hand_over, permitted
+from pipelines.errors import Problem, Refused, SendHeld
+from pipelines.message.dkim_keys import signer_for
 from pipelines.message.fill import Filler
-from pipelines.message.headers import envelope_address
 from pipelines.message.preview import NO_KEY
 from pipelines.message.previewing import Desk, sampled
 from pipelines.workspace import Workspace
@@ -51,14 +46,12 @@ def send_trial(
     campaign, message, recipient = sampled(key, desk, now=space.clock.now(), contact=contact)
     target = _target(to, campaign.topic, campaign.brand, workspace)
     subjects = {variant: MARK + subject for variant, subject in message.subjects.items()}
-    domain = message.sender_address.rpartition("@")[2]
-    keys = signing_keys(space.home.keys, domain)
     filler = Filler(
         message.model_copy(update={"subjects": subjects}),
         public_url=space.settings.public_url,
         campaign=f"{key}-test-{int(space.clock.now().timestamp())}",
         link_key=NO_KEY,
-        signer=Signer(keys) if keys else None,
+        signer=signer_for(message.sender_address, space.home.keys),
     )
     addressed = replace(recipient, address=target, is_tracked=False)
     try:
@@ -71,10 +64,9 @@ def send_trial(
             [Problem("message", str(refused))],
             do="Mend the message, or take another contact: --as CONTACT",
         ) from None
-    with relay_of(workspace) as relay:
-        replies = asyncio.run(
-            _hand_over(relay, message.sender_address, target, [raw for _, raw in written])
-        )
+    replies = hand_over(
+        [raw for _, raw in written], sender=message.sender_address, target=target, workspace=space
+    )
     return [
         Trial(variant, target, recipient.contact_id, reply)
         for (variant, _), reply in zip(written, replies, strict=True)
@@ -87,7 +79,7 @@ def _target(to: str, topic: str, brand: str, workspace: Workspace) -> str:
         normalised = normalise(to)
     except ValueError as error:
         raise SendHeld("no test can be sent there", [Problem("--to", str(error))]) from None
-    target = Routing.from_settings(workspace.settings).target(to)
+    target = permitted(to, workspace)
     if target is None:
         told = "this address is not on the allowlist"
         raise SendHeld(told, do="Add it to LETTERMILL_ALLOWLIST, or name one that is on it")
@@ -96,23 +88,4 @@ def _target(to: str, topic: str, brand: str, workspace: Workspace) -> str:
     if people.is_suppressed(hashed, topic=topic, brand=brand):
         told = "this address has left, bounced or complained, and is mailed nothing"
         raise SendHeld(told, do="Name another address")
-    facts = LiveFacts(reserved=int(is_reserved(target)), fictitious=0)
-    check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     return target
-
-
-async def _hand_over(relay: Relay, sender: str, target: str, messages: list[bytes]) -> list[str]:
-    connection = await connect(relay)
-    replies = []
-    for raw in messages:
-        outcome = await connection.transmit(
-            envelope_address(sender), envelope_address(target), raw, before_dot=lambda: None
-        )
-        if outcome.reply.code // 100 != 2:
-            raise RelayUnavailable(
-                f"the relay did not take the test: {outcome.reply.masked}",
-                do="See what it says, then send the test again",
-            )
-        replies.append(str(outcome.reply.masked))
-    connection.quit()
-    return replies

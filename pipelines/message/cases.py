@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from pipelines.campaigns.campaign import slug_of
 from pipelines.campaigns.reading import problems_of, read_yaml
 from pipelines.errors import Problem, Refused, TemplateInvalid, did_you_mean
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.fill import Filled, Filler, Recipient
+from pipelines.message.fill import Filled, Filler, made_up
 from pipelines.message.plain import plain_text
 
 FOLDER = Path("tests/messages")
-DATE = datetime(2026, 11, 2, 12, tzinfo=UTC)
 _LINK = re.compile(r'<a\b[^>]*?\bhref="([^"]*)"', re.IGNORECASE)
 URL = "https://edge.example"
 
@@ -79,14 +77,7 @@ def outcome(message: CompiledMessage, case: Case) -> list[Problem]:
     if variant not in message.subjects:
         near = did_you_mean(variant, message.subjects)
         return [Problem("variant", f"'{variant}' is none of this campaign.{near}")]
-    recipient = Recipient(
-        contact_id=1,
-        address="ada@shop.example",
-        variant=variant,
-        is_tracked=False,
-        date=DATE,
-        fields={"attributes": {}, **case.contact, **case.fields},
-    )
+    recipient = made_up(variant, {"attributes": {}, **case.contact, **case.fields})
     try:
         filler = Filler(message, public_url=URL, campaign="case", link_key=b"case")
         filled = filler.fill(recipient)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta
@@ -15,7 +15,7 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, meta
 from pipelines.campaigns.campaign import FOLDER
 from pipelines.errors import Problem, Refused, did_you_mean
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.fill import Filler, Recipient
+from pipelines.message.fill import Filler, made_up
 from pipelines.message.sandbox import MessageEnvironment, fill_environment
 from pipelines.message.tags import Tags
 
@@ -121,16 +121,9 @@ def _samples(compiled: CompiledMessage) -> Iterator[Problem]:
     empty = dict.fromkeys(SAMPLE)
     for who, fields in (("a contact with every field", SAMPLE), ("one without any", empty)):
         for variant in compiled.subjects:
-            recipient = Recipient(
-                contact_id=1,
-                address="ada@shop.example",
-                variant=variant,
-                is_tracked=True,
-                date=datetime(2026, 1, 1, tzinfo=UTC),
-                fields={**fields, "attributes": _Anything()},
-            )
+            given = {**fields, "attributes": _Anything()}
             try:
-                filler.fill(recipient)
+                filler.fill(made_up(variant, given, is_tracked=True))
             except Refused as refused:
                 cause = f": {refused.__cause__}" if refused.__cause__ else ""
                 yield Problem(f"variant '{variant}' for {who}", f"{refused}{cause}")

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from pipelines.message.mime import Composed
+
 SMALLEST_RSA = 2048
 # Signed where they are there, and named once more than they are: whoever adds one breaks the signature.
 OVERSIGNED = (
@@ -73,6 +75,10 @@ class Signer:
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         about = f"t={int(at.timestamp())}; h={listed};\r\n bh={digest};\r\n b="
         return b"".join(self._signature(key, content, about) for key in self.keys)
+
+    def signed(self, message: Composed, at: datetime) -> bytes:
+        """The whole message, its signatures above all other headers."""
+        return message.raw(self.headers(message.headers, message.body, at))
 
     def _signature(self, key: DkimKey, content: str, about: str) -> bytes:
         value = (

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from pipelines.errors import Problem, SettingInvalid
-from pipelines.message.dkim import SMALLEST_RSA, DkimKey
+from pipelines.message.dkim import SMALLEST_RSA, DkimKey, Signer
 
 FOLDER = Path("dkim")
 ENVIRONMENT = "LETTERMILL_DKIM_"
@@ -49,6 +49,12 @@ def signing_keys(
         if found:
             return tuple(found)
     return ()
+
+
+def signer_for(sender: str, keys: Path) -> Signer | None:
+    """Who signs for a sender's address; None when the home has no key for its domain."""
+    found = signing_keys(keys, sender.rpartition("@")[2])
+    return Signer(found) if found else None
 
 
 def make_key(keys: Path, domain: str, selector: str, *, kind: str = "rsa") -> DkimKey:

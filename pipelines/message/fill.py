@@ -1,4 +1,4 @@
-"""Fill a compiled message for one person: string work, some 200 µs.
+"""Fill a compiled message for one person: string work, some 130 µs.
 
 Knows the templates, the tokens and the headers every campaign message carries. Whether this person
 may get it at all was decided in delivery.
@@ -47,6 +47,7 @@ STOPPED = (
 )  # fmt: skip
 # Values that are ours, come in many times, and need no escaping.
 OURS = ("_click", "_open", "_unsubscribe")
+SAMPLE_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 HIDDEN = (
     '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
     'overflow:hidden">{}</div>'
@@ -67,6 +68,11 @@ class Recipient:
     is_tracked: bool
     date: datetime
     fields: Mapping[str, Any]
+
+
+def made_up(variant: str, fields: Mapping[str, Any], *, is_tracked: bool = False) -> Recipient:
+    """Nobody, for samples: an address that no mail reaches, and these fields."""
+    return Recipient(1, "ada@shop.example", variant, is_tracked, SAMPLE_DATE, fields)
 
 
 @dataclass(frozen=True)
@@ -141,12 +147,8 @@ class Filler:
         )
         headers = self._headers(recipient, subject, identifier, unsubscribe)
         message = composed(headers, *parts)
-        signatures = (
-            self._signer.headers(message.headers, message.body, recipient.date)
-            if self._signer
-            else b""
-        )
-        return Written(message.raw(signatures), identifier)
+        raw = self._signer.signed(message, recipient.date) if self._signer else message.raw()
+        return Written(raw, identifier)
 
     def fill(self, recipient: Recipient) -> Filled:
         """The same, and what is in it as text: for those who look at it before it is sent."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from pipelines.errors import Refused, TemplateInvalid
 from pipelines.message.check import SAMPLE
 from pipelines.message.compile import compile_example, compile_message
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.fill import Filled, Filler, Recipient
+from pipelines.message.fill import Filled, Filler, made_up
 from pipelines.message.library import Block, Starter, blocks, starters
 from pipelines.settings import CHECKOUT
 
@@ -107,14 +107,7 @@ def filled(compiled: CompiledMessage, **fields: Any) -> Filled:
     filler = Filler(
         compiled, public_url="https://edge.example", campaign="gallery", link_key=b"gallery"
     )
-    recipient = Recipient(
-        contact_id=1,
-        address="ada@shop.example",
-        variant=next(iter(compiled.subjects)),
-        is_tracked=False,
-        date=datetime(2026, 1, 1, tzinfo=UTC),
-        fields={**SAMPLE, **FIELDS, **fields},
-    )
+    recipient = made_up(next(iter(compiled.subjects)), {**SAMPLE, **FIELDS, **fields})
     try:
         return filler.fill(recipient)
     except Refused as refused:

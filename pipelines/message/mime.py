@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9-]+")
 # A break inside a value must be a fold: CRLF, then a space, then something.
 _VALUE = re.compile(r"[\x20-\x7e]*(\r\n [\x21-\x7e][\x20-\x7e]*)*")
 # Mail programs and relays stumble over these; tab and line feed are the two controls text has.
-CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
+_CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
 
 @dataclass(frozen=True)
@@ -43,33 +43,32 @@ class Inline:
 
 @dataclass(frozen=True)
 class Composed:
-    """A message in the two parts that a signature is made of; CRLF throughout."""
+    """A message in the parts that a signature is made of; CRLF throughout."""
 
-    headers: list[tuple[str, str]]
+    headers: Sequence[tuple[str, str]]
+    head: bytes  # the same as they are written
     body: bytes
 
     def raw(self, above: bytes = b"") -> bytes:
-        """The whole message. above: headers that belong before all others, each with its line end.
-
-        Raises Refused on a value that would be two headers.
-        """
-        lines = "\r\n".join([_header(name, value) for name, value in self.headers])
-        return b"".join((above, lines.encode("ascii"), b"\r\n\r\n", self.body))
+        """The whole message. above: headers that belong before all others, each with its line end."""
+        return b"".join((above, self.head, b"\r\n\r\n", self.body))
 
 
 def compose(
     headers: Sequence[tuple[str, str]], text: str, html: str, inline: Sequence[Inline] = ()
-) -> bytes:
-    """The whole message. Raises Refused on a value that would be two headers."""
+) -> Composed:
+    """A message of plain text, HTML, and pictures that stand in it."""
     html_part = text_part("html", html)
     if inline:
         html_part = _related(html_part, inline)
-    return composed(headers, text_part("plain", text), html_part).raw()
+    return composed(headers, text_part("plain", text), html_part)
 
 
 def composed(headers: Sequence[tuple[str, str]], *parts: bytes) -> Composed:
-    """A message of these parts, the best one last, to be signed before it is written."""
-    return Composed([*headers, *MIME], _multipart(ALTERNATIVE, parts))
+    """A message of these parts, the best one last. Raises Refused on a value that would be two headers."""
+    whole = [*headers, *MIME]
+    head = "\r\n".join([_header(name, value) for name, value in whole]).encode("ascii")
+    return Composed(whole, head, _multipart(ALTERNATIVE, parts))
 
 
 def _header(name: str, value: str) -> str:
@@ -97,9 +96,7 @@ def quoted_part(kind: str, quoted: str) -> bytes:
 
 def text_part(kind: str, body: str) -> bytes:
     """A text as a part, in the encoding that is shorter for it."""
-    body = body.replace("\r\n", "\n").replace("\r", "\n")
-    # Taken from the bytes: str.translate took 500 µs once a single letter was not ASCII.
-    content = body.encode("utf-8", "replace").translate(None, CONTROLS)
+    content = clean(body)
     # Quoted-printable takes 3 bytes for one, base64 4 for 3: equal when a ninth must be quoted.
     # Every multi-byte character has one byte beyond its count here at least.
     if (len(content) - len(body)) * 6 > len(content):
@@ -108,6 +105,13 @@ def text_part(kind: str, body: str) -> bytes:
         encoding, encoded = b"quoted-printable", quoted_printable(content).encode("ascii")
     head = b"Content-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n\r\n"
     return head % (kind.encode(), encoding) + encoded
+
+
+def clean(text: str) -> bytes:
+    """A text's bytes with one kind of line end and no controls."""
+    content = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+    # Taken from the bytes: str.translate took 500 µs once a single letter was not ASCII.
+    return content.translate(None, _CONTROLS)
 
 
 def quoted_printable(content: bytes) -> str:

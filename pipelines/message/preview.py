@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipelines.errors import Problem, Refused
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.fill import Filler, Recipient
+from pipelines.message.fill import Filler, Recipient, made_up
 
 PEOPLE = 3
 # People who are hard on a message, made up: what every contact with these columns would get.
@@ -36,16 +36,6 @@ HARD: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
 PAGE = "preview.html.j2"
 # Not the home's key: nobody can be unsubscribed from a preview.
 NO_KEY = b"preview"
-
-
-NOBODY = Recipient(
-    contact_id=1,
-    address="ada@shop.example",
-    variant="",
-    is_tracked=False,
-    date=datetime(2026, 1, 1, tzinfo=UTC),
-    fields={"attributes": {}},
-)
 
 
 @dataclass(frozen=True)
@@ -113,7 +103,7 @@ def _shown(samples: Sequence[Recipient]) -> list[tuple[str, Recipient]]:
     """Contacts by how they are called on the page, then the made-up ones."""
     real = [(_called(each, number), each) for number, each in enumerate(samples[:PEOPLE], 1)]
     # Extra columns stay those of a contact who is there: the segment says what they can be.
-    like = samples[0] if samples else NOBODY
+    like = samples[0] if samples else made_up("", {"attributes": {}})
     nothing = dict.fromkeys(like.fields) | {"attributes": {}}
     hard = [
         (name, replace(like, fields={**(nothing if not any(own.values()) else like.fields), **own}))

@@ -12,10 +12,11 @@ from typing import Any
 from jinja2 import Environment, Template, nodes
 from markupsafe import escape
 
-from pipelines.message.mime import CONTROLS, quoted_printable, short_lines
+from pipelines.message.mime import clean, quoted_printable, short_lines
 
-# These take what was rendered inside them as text, which would be encoded already.
-CAPTURING = (nodes.AssignBlock, nodes.FilterBlock, nodes.Macro, nodes.CallBlock)
+# These take what was rendered inside them as text, which would be encoded already. (Of others that do,
+# such as macros, the fill phase knows none.)
+CAPTURING = (nodes.AssignBlock, nodes.FilterBlock)
 # With these, escaping early and escaping late differ.
 ESCAPING = frozenset({"e", "escape", "forceescape", "safe"})
 # Above this share of bytes to be quoted, base64 is shorter.
@@ -34,8 +35,7 @@ def encoded(text: str) -> str:
     """A piece of a body as quoted-printable, CRLF for line ends; the next piece may follow at once."""
     if not text:
         return ""
-    content = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
-    ended = quoted_printable(content.translate(None, CONTROLS))
+    ended = quoted_printable(clean(text))
     if not ended:
         return ""
     if ended.endswith("\r\n"):

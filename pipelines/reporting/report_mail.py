@@ -7,7 +7,6 @@ same Message-ID twice; that is better than a report nobody got.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -20,14 +19,12 @@ import css_inline
 import polars as pl
 
 from pipelines.delivery.lock import CampaignLock
-from pipelines.delivery.modes import LiveFacts, Routing, check_mode, is_reserved
-from pipelines.delivery.relay import Relay, connect
-from pipelines.delivery.sending import home_at, relay_of
+from pipelines.delivery.single import hand_over, permitted
 from pipelines.delivery.states import State
-from pipelines.errors import RelayUnavailable
 from pipelines.lake import Lake
+from pipelines.message.dkim_keys import signer_for
 from pipelines.message.headers import encode_text, envelope_address, mailbox, one_line
-from pipelines.message.mime import Inline, compose
+from pipelines.message.mime import Composed, Inline, compose
 from pipelines.reporting import charts
 from pipelines.reporting.campaign_report import UNCLAIMED, CampaignReport
 from pipelines.reporting.contents import Content, Table, content
@@ -96,15 +93,14 @@ def _mail_once(which: Edition, report: CampaignReport, workspace: Workspace) -> 
     if mailed.select(pl.len()).collect().item():
         return Mailed(which, None, "this edition was mailed before")
     owner = report.bundle.campaign.owner
-    target = Routing.from_settings(workspace.settings).target(owner)
+    target = permitted(owner, workspace)
     if target is None:
         return Mailed(which, None, "the owner is not on the allowlist")
-    facts = LiveFacts(reserved=int(is_reserved(target)), fictitious=0)
-    check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     name = message_id(report, which, workspace.home.identity().home_id)
-    raw = message(report, which, name)
-    with relay_of(workspace) as relay:
-        asyncio.run(_hand_over(relay, report.bundle.brand.sender_address, target, raw))
+    sender = report.bundle.brand.sender_address
+    composed, signer = message(report, which, name), signer_for(sender, workspace.home.keys)
+    raw = signer.signed(composed, report.made_at) if signer else composed.raw()
+    hand_over([raw], sender=sender, target=target, workspace=workspace)
     note = {
         "campaign": report.key,
         "edition": which.value,
@@ -117,26 +113,13 @@ def _mail_once(which: Edition, report: CampaignReport, workspace: Workspace) -> 
     return Mailed(which, path)
 
 
-async def _hand_over(relay: Relay, sender: str, target: str, raw: bytes) -> None:
-    connection = await connect(relay)
-    outcome = await connection.transmit(
-        envelope_address(sender), envelope_address(target), raw, before_dot=lambda: None
-    )
-    connection.quit()
-    if outcome.reply.code // 100 != 2:
-        raise RelayUnavailable(
-            f"the relay did not take the report: {outcome.reply.masked}",
-            do="Materialise reports/mail again when it does; the page is in the home's reports",
-        )
-
-
 def message_id(report: CampaignReport, which: Edition, home_id: str) -> str:
     """The same for the same campaign, edition and home, so that a repeat is known as one."""
     tag = sha256(f"{home_id}\0{report.key}\0{which}".encode()).hexdigest()[:24]
     return f"<report.{tag}@{report.bundle.brand.sender_address.rpartition('@')[2]}>"
 
 
-def message(report: CampaignReport, which: Edition, name: str) -> bytes:
+def message(report: CampaignReport, which: Edition, name: str) -> Composed:
     """The whole mail: plain text, HTML, and one PNG for each chart."""
     brand, shown = report.bundle.brand, content(report)
     headers = [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,10 +15,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.cli.command import main
 from pipelines.lake import Lake
 from pipelines.schema import CONSENTS, CONTACTS, ORDERS, Table
 from pipelines.settings import CHECKOUT, HomeKind, make_home
+
+from .said import Call, calling
 
 HEADER = "/*\ndescription: {}\nowner: team:crm\n{}*/\n"
 BUYERS = (
@@ -55,27 +54,6 @@ GIT = (
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one call of the command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    def fine(self) -> Said:
-        assert self.code == 0, self.err
-        return self
-
-    def refused(self, *words: str) -> Said:
-        assert self.code == 1, (self.out, self.err)
-        assert [word for word in words if word not in self.err] == [], self.err
-        return self
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
 class Place:
     """A home and a project."""
 
@@ -102,9 +80,6 @@ class Place:
     def order(self, contact: int, days_ago: float) -> None:
         at = datetime.now(UTC) - timedelta(days=days_ago)
         put(self.lake, ORDERS, {"contact_id": contact, "ordered_at": at, "status": "completed"})
-
-
-Call = Callable[..., Said]
 
 
 def put(lake: Lake, table: Table, *rows: dict[str, Any]) -> None:
@@ -150,19 +125,7 @@ def place(_made: Path, tmp_path: Path) -> Place:
 @pytest.fixture
 def call(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """The command, as `call("segment", "list")`: an error leaves words and no traceback."""
-    for name in [each for each in os.environ if each.startswith("LETTERMILL_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("LETTERMILL_HOME", str(place.home))
-    monkeypatch.setenv("LETTERMILL_PROJECT", str(place.project))
-
-    def called(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["lettermill", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return called
+    return calling(place.home, place.project, monkeypatch, capsys)
 
 
 def rows_of(text: str) -> list[list[str]]:

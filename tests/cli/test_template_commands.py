@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pipelines.cli.command import main
 from pipelines.message.library import STARTERS
 from pipelines.settings import CHECKOUT, Home
 
+from .said import Call, calling
+
 WHOLE = sorted(path.name for path in (CHECKOUT / STARTERS).iterdir())
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one call of the command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    def fine(self) -> Said:
-        assert self.code == 0, self.err
-        return self
-
-    def refused(self, *words: str) -> None:
-        assert self.code == 1, (self.out, self.err)
-        assert [word for word in words if word not in self.err] == [], self.err
-
-
-Call = Callable[..., Said]
 
 
 @pytest.fixture
@@ -53,19 +30,7 @@ def workshop(tmp_path: Path) -> Path:
 def call(
     workshop: Path, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Call:
-    for name in [each for each in os.environ if each.startswith("LETTERMILL_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("LETTERMILL_HOME", str(home.root))
-    monkeypatch.setenv("LETTERMILL_PROJECT", str(workshop))
-
-    def called(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["lettermill", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return called
+    return calling(home.root, workshop, monkeypatch, capsys)
 
 
 def test_starters_and_blocks_are_listed_with_what_they_are(call: Call):

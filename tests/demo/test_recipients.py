@@ -34,7 +34,7 @@ def by_the_standard_parser(raw: bytes) -> set[str]:
 
 @pytest.mark.parametrize("text", ["", "Привет, как дела? " * 400], ids=["quoted", "base64"])
 def test_the_pixel_the_links_and_the_way_out_are_found_however_the_body_is_encoded(text: str):
-    raw = compose(HEADERS, "plain", HTML + text)
+    raw = compose(HEADERS, "plain", HTML + text).raw()
 
     found = find(raw)
 

@@ -83,7 +83,7 @@ def verified(keys: tuple[DkimKey, ...]) -> Verify:
 
 def signed(keys: tuple[DkimKey, ...], text: str = "Hello,\n\nthis is plain.\n") -> bytes:
     message = composed(HEADERS, text_part("plain", text), text_part("html", f"<p>{text}</p>"))
-    return message.raw(Signer(keys).headers(message.headers, message.body, NOON))
+    return Signer(keys).signed(message, NOON)
 
 
 def test_both_signatures_are_read_with_the_records_that_were_published(

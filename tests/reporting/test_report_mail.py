@@ -9,12 +9,14 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dkim
 import pytest
 
 from pipelines.clock import FrozenClock
 from pipelines.delivery.sink import running
 from pipelines.errors import SendHeld
 from pipelines.lake import Lake
+from pipelines.message.dkim_keys import activate, make_key, record
 from pipelines.reporting.campaign_report import CampaignReport, build
 from pipelines.reporting.report_mail import Edition, edition, mail_report
 from pipelines.reporting.wording import headline
@@ -88,6 +90,18 @@ def test_a_reader_without_pictures_has_their_figures_in_words(space: Workspace):
 
     assert text is not None
     assert f"Candidates: {report.candidates}" in text.get_content()
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_home_with_a_key_signs_the_report_too(space: Workspace):
+    key = make_key(space.home.keys, "mill.example", "s1", kind="ed25519")
+    activate(space.home.keys, "mill.example", "s1")
+
+    mailed = mail_report(reported(space), space)
+
+    assert mailed.path is not None
+    published = record(key).strip('"').encode()
+    assert dkim.verify(mailed.path.read_bytes(), dnsfunc=lambda *_, **__: published)
 
 
 @pytest.mark.usefixtures("finished")
