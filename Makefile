@@ -6,6 +6,9 @@ READY := $(VENV)/.installed
 HOME_DIR := $(or $(LETTERMILL_HOME),$(CURDIR)/.lettermill)
 export DAGSTER_HOME ?= $(HOME_DIR)/dagster
 WORKERS ?= 2
+# Screenshots are tested in a real browser; without one those tests are left out, and said to be.
+BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
+WITHOUT := $(if $(BROWSER),, and not browser)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-fast real-data check format lock bench
@@ -32,7 +35,8 @@ dev: $(READY)  ## Start Dagster, edge, stream and sink; Ctrl-C stops them togeth
 	@$(BIN)/lettermill dev
 
 test: $(READY)  ## Run every test
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not real_data"
+	@test -n "$(BROWSER)" || echo "Left out: the tests in a browser (no Chromium on the PATH)" >&2
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not real_data$(WITHOUT)"
 
 test-fast: $(READY)  ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not real_data"

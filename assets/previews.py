@@ -28,7 +28,7 @@ def preview(
             "contacts_shown": made.samples,
             "is_approved": made.is_approved,
             "findings": dg.MetadataValue.md(
-                "\n".join(f"* **{each.where}** {each.what}" for each in made.findings) or "none"
+                "\n".join(f"* {each.line()}" for each in made.findings) or "none"
             ),
         }
     )

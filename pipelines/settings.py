@@ -24,6 +24,8 @@ from pipelines.errors import HomeInvalid, Problem, SettingInvalid, did_you_mean
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "LETTERMILL_"
 TESTS_PREFIX = "LETTERMILL_TEST_"  # read by tests only
+# Secrets with a name of their user's own behind this: keys of domains, passwords of relays.
+NAMED_SECRETS = (f"{PREFIX}DKIM_", f"{PREFIX}RELAY_PASSWORD_")
 IDENTITY_FILE = "home.json"
 KEY_BYTES = 32
 
@@ -117,6 +119,8 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, object], li
         if not variable.startswith(PREFIX) or variable.startswith(TESTS_PREFIX):
             continue
         name = variable.removeprefix(PREFIX).lower()
+        if variable.startswith(NAMED_SECRETS) and name not in ("relay_password_file",):
+            continue  # asked for by name: named_secrets
         if name.removesuffix("_file") in _secret_names() and name.endswith("_file"):
             try:
                 values[name.removesuffix("_file")] = Path(text).read_text().strip()
@@ -128,6 +132,30 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, object], li
             near = did_you_mean(name, Settings.model_fields)
             problems.append(Problem(variable, f"is not a setting.{near}"))
     return values, problems
+
+
+def named_secrets(prefix: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The secrets that begin so, such as LETTERMILL_DKIM_, by variable; one in `…_FILE` is read from there.
+
+    Raises SettingInvalid for files that cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, str] = {}
+    problems = []
+    for variable, text in environ.items():
+        if not variable.startswith(prefix):
+            continue
+        if not variable.endswith("_FILE"):
+            found[variable] = text
+            continue
+        try:
+            found[variable.removesuffix("_FILE")] = Path(text).read_text().strip()
+        except OSError as error:
+            problems.append(Problem(variable, f"the file cannot be read: {error.strerror}"))
+    if problems:
+        do = "Set them right, then run: lettermill doctor"
+        raise SettingInvalid(_count(problems, "setting", "cannot be used"), problems, do=do)
+    return found
 
 
 def _secret_names() -> set[str]:
@@ -179,6 +207,10 @@ class Home:
     @property
     def people(self) -> Path:
         return self.root / "people.sqlite"
+
+    @property
+    def coupons(self) -> Path:
+        return self.root / "coupons.sqlite"
 
     @property
     def approvals(self) -> Path:

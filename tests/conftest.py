@@ -66,3 +66,9 @@ def lake(home: Home) -> Lake:
 def project() -> Path:
     """The checkout's own project: sources, topics, campaigns, templates, SQL."""
     return CHECKOUT
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-golden", action="store_true", help="Write tests/golden anew: a change is meant."
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import HomeInvalid, Problem, SettingInvalid, TableMissing
-from pipelines.settings import DeliveryMode, Home, HomeKind, Settings, make_home
+from pipelines.settings import DeliveryMode, Home, HomeKind, Settings, make_home, named_secrets
 
 
 def test_without_any_setting_nobody_is_mailed():
@@ -83,3 +83,27 @@ def test_an_error_comes_whole_out_of_another_process():
     again = pickle.loads(pickle.dumps(error))
 
     assert (str(again), again.problems, again.do) == (str(error), error.problems, error.do)
+
+
+def test_secrets_with_names_of_their_own_are_no_unknown_settings(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("sesame\n")
+    environ = {
+        "LETTERMILL_DKIM_SHOP_EXAMPLE__S1": "a key",
+        "LETTERMILL_RELAY_PASSWORD_BACKUP_FILE": str(secret),
+    }
+
+    assert Settings.load(environ) == Settings.load({})
+    assert named_secrets("LETTERMILL_DKIM_", environ) == {
+        "LETTERMILL_DKIM_SHOP_EXAMPLE__S1": "a key"
+    }
+    assert named_secrets("LETTERMILL_RELAY_PASSWORD_", environ) == {
+        "LETTERMILL_RELAY_PASSWORD_BACKUP": "sesame"
+    }
+
+
+def test_a_named_secret_whose_file_is_gone_is_told_by_its_variable(tmp_path: Path) -> None:
+    environ = {"LETTERMILL_DKIM_SHOP_EXAMPLE__S1_FILE": str(tmp_path / "gone")}
+
+    with pytest.raises(SettingInvalid, match="LETTERMILL_DKIM_SHOP_EXAMPLE__S1_FILE"):
+        named_secrets("LETTERMILL_DKIM_", environ)

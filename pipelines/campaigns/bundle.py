@@ -24,7 +24,8 @@ from pipelines.errors import Problem, SegmentInvalid, SendHeld
 from pipelines.segments.project import sql_files
 
 CURRENT = "current"
-TEMPLATES = (Path("assets/templates/blocks"), Path("assets/templates/layouts"))
+TEMPLATES = tuple(Path("assets/templates") / name for name in ("blocks", "layouts", "images"))
+PHRASES = Path("assets/templates/phrases.yaml")
 SEGMENTS = Path("sql/segments")
 # Who approved, when, and for how many is said of the content; it is not the content.
 ABOUT = frozenset({"approved_by", "approved_at", "expected_recipients"})
@@ -106,13 +107,13 @@ def approved_keys(approvals: Path) -> list[str]:
 
 def fingerprints(campaign: Campaign, project: Path) -> dict[str, str]:
     """The sha256 of each file a campaign is made from, by its path in the project."""
-    names = [*campaign.audience.include, *campaign.audience.exclude]
+    names = [*campaign.audience.include, *campaign.audience.exclude, *campaign.segments]
     paths: list[Path] = [project / SEGMENTS / f"{name}.sql" for name in names]
     with suppress(
         SegmentInvalid
     ):  # which files it stands on cannot be told; the segment itself has changed
         paths += (project / file.path for file in sql_files(project).needed_by(names))
-    paths += [brands.brand_file(project, campaign.brand), project / topics.FILE]
+    paths += [brands.brand_file(project, campaign.brand), project / topics.FILE, project / PHRASES]
     folders = [folder_of(project, campaign.slug), *(project / part for part in TEMPLATES)]
     for folder in folders:
         paths += (path for path in folder.rglob("*") if path.is_file())

@@ -21,12 +21,13 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.campaigns.brands import Address, brand_names
+from pipelines.campaigns.brands import Address, Language, brand_names
 from pipelines.campaigns.kinds import (
     ContactField,
     Duration,
     IfPassed,
     InDoubt,
+    Lint,
     Moment,
     Name,
     Slug,
@@ -59,6 +60,15 @@ class Audience(BaseModel):
     parameters: dict[Name, dict[str, Value]] = {}
 
 
+class Translation(BaseModel):
+    """What an inbox shows of a variant, in another language than the brand's first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: Line
+    preheader: str = Field("", max_length=300)
+
+
 class Variant(BaseModel):
     """One version of the subject line, and the part of the audience that gets it."""
 
@@ -68,6 +78,8 @@ class Variant(BaseModel):
     subject: Line
     preheader: str = Field("", max_length=300)
     share: Annotated[float, Field(gt=0, le=1)]
+    # By language; each has a body of its own, such as body.de.mjml.j2.
+    languages: dict[Language, Translation] = Field({}, exclude_if=lambda value: not value)
 
 
 Scalar = str | int | float | bool | None
@@ -99,6 +111,12 @@ class Campaign(BaseModel):
     expires_after: Duration = timedelta(hours=72)
     # Segment columns the message uses, each with what stands there for a contact without one.
     fields: dict[Name, Default] = {}
+    # Segments whose members the message says something else to: `{% if 'vip' in segments %}`.
+    segments: list[Name] = Field([], exclude_if=lambda value: not value)
+    # The pool of codes from which each recipient has one of their own: `{{ coupon }}`.
+    coupon: Name | None = Field(None, exclude_if=lambda value: value is None)
+    # Left out of what is kept when empty: an approval from before there was lint keeps its hash.
+    lint: Lint = Field(Lint(), exclude_if=lambda value: not value.allow)
 
     @model_validator(mode="before")
     @classmethod
@@ -178,7 +196,7 @@ def load(project: Path, slug: str) -> Campaign:
 def segment_problems(campaign: Campaign, known: Iterable[str]) -> list[Problem]:
     """A problem for each segment the campaign names that is not among the known ones."""
     names = list(known)
-    wanted = [*campaign.audience.include, *campaign.audience.exclude]
+    wanted = [*campaign.audience.include, *campaign.audience.exclude, *campaign.segments]
     return [
         Problem("segment", unknown(name, names, "does not exist"))
         for name in wanted

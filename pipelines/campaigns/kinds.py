@@ -11,13 +11,34 @@ from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 RECIPIENT = "recipient"
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 ContactField = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[A-Za-z0-9_]+)?$")]
+
+
+def _reasoned(text: str) -> str:
+    if len(re.findall(r"\w{2,}", text)) < FEWEST_WORDS:
+        raise ValueError(f"say why in a sentence of {FEWEST_WORDS} words or more")
+    return text
+
+
+# A word alone is no reason: whoever approves reads it in place of the finding.
+FEWEST_WORDS = 3
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=300), AfterValidator(_reasoned)
+]
+
+
+class Lint(BaseModel):
+    """What lint may find in this campaign: rule → why that is all right here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    allow: dict[str, Reason] = {}
 
 
 class IfPassed(StrEnum):

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from pipelines.campaigns.bundle import Bundle, changed_since, load_current
-from pipelines.campaigns.campaign import FILE, Campaign, discover, folder_of, load, slug_of
-from pipelines.campaigns.reading import headline as file_headline
+from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
+from pipelines.cli.campaign_check import finding_as_json, show
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
 from pipelines.delivery.send_times import RECIPIENT, first_due
-from pipelines.errors import CampaignInvalid, LettermillError, SendHeld
-from pipelines.message.compile import compile_message
+from pipelines.errors import SendHeld
+from pipelines.message.compiled import CompiledMessage
 from pipelines.message.lint.rules import findings
-from pipelines.message.previewing import Desk, write_preview
 from pipelines.reporting.campaign_report import build
 from pipelines.reporting.pages import report_page
 from pipelines.reporting.wording import headline
-from pipelines.settings import Settings
 
 app = typer.Typer(help="Campaigns: one folder each.", no_args_is_help=True)
 Slug = Annotated[str, typer.Argument(help="The campaign: slug, or slug@occurrence.")]
@@ -54,38 +51,6 @@ def _approval(slug: str, space: Workspace) -> str:
 
 
 @app.command()
-def check(slug: Slug) -> None:
-    """Say everything that stands in the way of approving a campaign."""
-    project, folder = Settings.load().project, slug_of(slug)
-    try:
-        campaign = load(project, folder)
-    except CampaignInvalid as invalid:
-        path = folder_of(project, folder) / FILE
-        if not path.exists():
-            raise
-        problems = approval.check(folder, project)
-        raise CampaignInvalid(
-            file_headline(path, problems, project), problems, do=invalid.do
-        ) from None
-    problems, found = approval.check(folder, project), []
-    with suppress(LettermillError):  # what cannot be compiled is among the problems
-        found = findings(compile_message(campaign, project=project))
-    marks = {"error": "[red]✗[/]", "warning": "[yellow]![/]", "note": "[dim]·[/]"}
-    for each in found:
-        told = escape(f"{each.rule.name}  {each.where} {each.what}")
-        console.print(f"{marks[each.rule.severity]} {told}\n  [dim]→ {escape(each.fix)}[/]")
-    if problems:
-        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-        do = f"Mend them, then run: lettermill campaign check {slug}"
-        shown = {each.problem() for each in found}
-        others = [each for each in problems if each not in shown]
-        raise CampaignInvalid(f"{slug} cannot be approved: {count}", others, do=do)
-    console.print(
-        f"[green]✓[/] {slug} can be approved: lettermill campaign approve {slug} --by NAME"
-    )
-
-
-@app.command()
 def audience(slug: Slug, as_json: Json = False) -> None:
     """The audience as the files stand now: how many, and why others are left out. Writes nothing."""
     counts = approval.draft(slug, workspace()).counts
@@ -101,24 +66,24 @@ def audience(slug: Slug, as_json: Json = False) -> None:
 
 
 @app.command()
-def preview(slug: Slug) -> None:
-    """Write the preview page: every variant for three contacts, wide and narrow, and as text."""
-    space = workspace()
-    desk = Desk(space.lake, space.home, space.project, space.settings.public_url)
-    out.print(str(write_preview(slug, desk, now=space.clock.now()).path), soft_wrap=True)
-
-
-@app.command()
 def approve(
     slug: Slug, by: Annotated[str, typer.Option(help="Who approves it.")], as_json: Json = False
 ) -> None:
     """Freeze message, segments and settings: only what is approved is sent."""
     bundle = approval.approve(slug, by=by, workspace=workspace())
+    message = CompiledMessage.model_validate(bundle.message)
+    found = findings(message, allowed=bundle.campaign.lint.allow)
     if as_json:
         emit_json(
-            {"key": bundle.key, "hash": bundle.content_hash, "expected": bundle.expected_recipients}
+            {
+                "key": bundle.key,
+                "hash": bundle.content_hash,
+                "expected": bundle.expected_recipients,
+                "findings": [finding_as_json(each) for each in found],
+            }
         )
         return
+    show(found)
     console.print(
         f"[green]✓[/] {bundle.key} approved by {by} for {bundle.expected_recipients:,} recipients"
         f" ({bundle.content_hash[:12]})"

@@ -12,7 +12,10 @@ import typer
 from pipelines.cli import (
     campaign,
     campaign_cases,
+    campaign_check,
+    campaign_preview,
     campaign_trial,
+    coupon,
     demo,
     dev,
     dkim,
@@ -40,10 +43,13 @@ for command in (segment_preview.preview, *segment_ask.COMMANDS):
     segment.app.command()(command)
 app.add_typer(segment.app, name="segment")
 app.add_typer(mart.app, name="mart")
+campaign.app.command("check")(campaign_check.check)
+campaign.app.command("preview")(campaign_preview.preview)
 campaign.app.command("test")(campaign_cases.run_tests)
 campaign.app.command("test-send")(campaign_trial.send_test)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(template.app, name="template")
+app.add_typer(coupon.app, name="coupon")
 app.add_typer(dkim.app, name="dkim")
 
 

@@ -9,35 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 
 from pipelines.campaigns.brands import load_brand
 from pipelines.campaigns.bundle import Bundle, fingerprints, load_current, save
 from pipelines.campaigns.campaign import (
-    FILE,
     FOLDER,
     Campaign,
     CampaignKey,
     campaign_key,
-    folder_of,
     load,
     slug_of,
 )
-from pipelines.campaigns.reading import read_yaml
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience, candidates
 from pipelines.delivery.audience import survivors
+from pipelines.delivery.coupons import Coupons, with_codes
 from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.ledger import Ledger, reached_by_others
 from pipelines.delivery.lock import CampaignLock
+from pipelines.delivery.look import look
 from pipelines.delivery.people import PeopleStore
-from pipelines.errors import CampaignInvalid, LettermillError, Problem, SendHeld, did_you_mean
+from pipelines.errors import CampaignInvalid, Problem, SendHeld
 from pipelines.message.compile import compile_message
-from pipelines.message.lint.rules import lint
 from pipelines.schema import AUDIENCE, LEDGER_HEADS
-from pipelines.segments.project import discover
 from pipelines.workspace import Workspace
 
 READ = ("core.contacts", "core.consents")
@@ -59,34 +55,6 @@ class Plan:
         return self.counts.get(audience.Decision.MAIL.value, 0)
 
 
-def check(slug: str, project: Path) -> list[Problem]:
-    """Everything that stands in the way of approving a campaign; empty when nothing does."""
-    try:
-        campaign = load(project, slug)
-    except CampaignInvalid as invalid:
-        problems = list(invalid.problems) or [Problem(slug, invalid.what)]
-        return problems + _unknown_segments(slug, project)
-    problems = candidates.problems(campaign, project)
-    try:
-        problems += lint(compile_message(campaign, project=project))
-    except LettermillError as invalid:
-        problems += invalid.problems or (Problem("message", invalid.what),)
-    return problems
-
-
-def _unknown_segments(slug: str, project: Path) -> list[Problem]:
-    """Of a campaign that is no campaign yet: the segments it names that there are not."""
-    values, _ = read_yaml(folder_of(project, slug) / FILE)
-    named = values.get("audience") if isinstance(values.get("audience"), dict) else {}
-    known = discover(project)
-    return [
-        Problem(f"audience.{part}", f"there is no segment '{name}'.{did_you_mean(name, known)}")
-        for part in ("include", "exclude")
-        for name in (named or {}).get(part) or []
-        if isinstance(name, str) and name not in known
-    ]
-
-
 def draft(slug: str, workspace: Workspace) -> Plan:
     """The audience of a campaign as its files stand now; writes nothing."""
     campaign = load(workspace.project, slug_of(slug))
@@ -101,13 +69,15 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
     """
     slug = slug_of(key)
     load(workspace.project, slug)  # there is no such campaign: says which there are
-    problems = check(slug, workspace.project)
+    problems = look(slug, workspace.project).problems
     if problems:
         count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         do = f"Mend them, then run: lettermill campaign check {slug}"
         raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
     campaign = load(workspace.project, slug)
     segments = candidates.texts(campaign, workspace.project)
+    plan = _plan(campaign, key, segments, workspace)
+    _enough_coupons(campaign, plan, workspace)
     bundle = Bundle(
         campaign=campaign,
         key=campaign_key(key),
@@ -118,7 +88,7 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
         sources=fingerprints(campaign, workspace.project),
         approved_by=by,
         approved_at=workspace.clock.now(),
-        expected_recipients=_plan(campaign, key, segments, workspace).to_mail,
+        expected_recipients=plan.to_mail,
         environment=workspace.settings.environment.value,
         home_id=workspace.home.identity().home_id,
     )
@@ -172,10 +142,39 @@ def _freeze(key: str, bundle: Bundle, workspace: Workspace) -> Plan:
     if kept.height and _has_begun(key, workspace):
         return Plan(kept, audience.counts(kept), workspace.lake.pin([*READ]), was_kept=True)
     plan = _plan(bundle.campaign, key, bundle.segments, workspace, bundle.approved_at)
-    rows = plan.frame.with_columns(campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash))
+    rows = _with_coupons(plan.frame, bundle, workspace).with_columns(
+        campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash)
+    )
     frame = rows.select(AUDIENCE.schema.names())
     workspace.lake.replace(AUDIENCE, frame, campaign=key)
     return Plan(frame, plan.counts, plan.pins)
+
+
+def _with_coupons(frame: pl.DataFrame, bundle: Bundle, workspace: Workspace) -> pl.DataFrame:
+    """The audience with a code for everybody to mail, where the campaign hands out codes."""
+    pool = bundle.campaign.coupon
+    if pool is None:
+        return frame
+    codes = Coupons(workspace.home.coupons).hand_out(
+        pool, _to_mail(frame), campaign=bundle.key, at=workspace.clock.now()
+    )
+    return with_codes(frame, codes)
+
+
+def _to_mail(frame: pl.DataFrame) -> pl.Series:
+    return frame.filter(pl.col("decision") == audience.Decision.MAIL.value)["contact_id"]
+
+
+def _enough_coupons(campaign: Campaign, plan: Plan, workspace: Workspace) -> None:
+    """Raises CampaignInvalid when there are fewer codes than people to mail."""
+    if campaign.coupon is None:
+        return
+    lacking = Coupons(workspace.home.coupons).lacking(campaign.coupon, _to_mail(plan.frame))
+    if lacking:
+        told = f"has {lacking:,} codes too few for {plan.to_mail:,} people"
+        do = f"Load more: lettermill coupon load {campaign.coupon} FILE"
+        problem = Problem(f"coupon {campaign.coupon}", told)
+        raise CampaignInvalid(f"{campaign.slug} cannot be approved", [problem], do=do)
 
 
 def expected(bundle: Bundle, to_mail: int) -> None:

@@ -15,12 +15,16 @@ import polars as pl
 from pipelines.campaigns.campaign import Campaign, segment_problems
 from pipelines.errors import LettermillError, Problem, did_you_mean
 from pipelines.lake import Lake, Pins
+from pipelines.message.compiled import CONTACT_FIELDS
 from pipelines.segments.project import SqlFiles, discover, parsed, sql_files
 from pipelines.segments.run import declared_columns, evaluate
 from pipelines.segments.segment import Segment, SqlFile, Status
 
 LAYER = Segment.layer
 SECOND = "·second"  # no name a column can have without quotes
+SEGMENTS = "segments"
+# Names of ours that no column of a segment may have in a message.
+RESERVED = frozenset({SEGMENTS, "coupon", *CONTACT_FIELDS})
 
 
 def problems(campaign: Campaign, project: Path) -> list[Problem]:
@@ -72,19 +76,26 @@ def _fields(campaign: Campaign, files: SqlFiles) -> list[Problem]:
     there = (
         f"they return {', '.join(sorted(returned))}" if returned else "they return contact_id alone"
     )
-    return [
+    ours = [
+        Problem(
+            f"fields.{name}", "is a name of its own in every message; call the column otherwise"
+        )
+        for name in campaign.fields
+        if name in RESERVED
+    ]
+    return ours + [
         Problem(
             f"fields.{name}",
             f"no included segment returns it; {there}.{did_you_mean(name, returned)}",
         )
         for name in campaign.fields
-        if name not in returned
+        if name not in returned and name not in RESERVED
     ]
 
 
 def named(campaign: Campaign) -> list[str]:
-    """The segments a campaign includes, then those it excludes."""
-    return [*campaign.audience.include, *campaign.audience.exclude]
+    """The segments a campaign includes, those it excludes, and those its message names."""
+    return [*campaign.audience.include, *campaign.audience.exclude, *campaign.segments]
 
 
 def texts(campaign: Campaign, project: Path) -> dict[str, str]:
@@ -126,7 +137,19 @@ def candidates(
         joined = _either(joined, frame)
     for name in campaign.audience.exclude:
         joined = joined.join(frames[name], on="contact_id", how="anti")
-    return joined
+    return _telling(joined, {name: frames[name] for name in campaign.segments})
+
+
+def _telling(rows: pl.DataFrame, told: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The rows with the names of those segments each is in, as a list `segments`."""
+    if not told:
+        return rows
+    flags = [f"{SECOND}{name}" for name in told]
+    for flag, (name, frame) in zip(flags, told.items(), strict=True):
+        members = frame.select("contact_id", pl.lit(name).alias(flag))
+        rows = rows.join(members, on="contact_id", how="left")
+    names = pl.concat_list(flags).list.drop_nulls().alias(SEGMENTS)
+    return rows.with_columns(names).drop(flags)
 
 
 def _either(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:

@@ -7,11 +7,12 @@ One SQLite file that the edge, the stream, the command and the sender share. A d
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ import polars as pl
 from pipelines.schema import SUPPRESSIONS
 
 BUSY_MS = 15_000
+CHUNK = 10_000
+IN_FORCE = (
+    "released_at is null and (scope = 'all' or (scope = 'topic' and scope_key = ?)"
+    " or (scope = 'brand' and scope_key = ?))"
+)
 TABLES = """
 create table if not exists suppressions (
     address_hash text not null,
@@ -40,6 +46,20 @@ create table if not exists last_mailed (
     mailed_at integer not null,
     primary key (contact_id, campaign)
 ) without rowid;
+create index if not exists suppressions_by_contact on suppressions (contact_id);
+create table if not exists suppression_changes (
+    number integer primary key,
+    address_hash text not null,
+    contact_id integer not null
+);
+create trigger if not exists suppression_made after insert on suppressions begin
+    insert into suppression_changes (address_hash, contact_id)
+    values (new.address_hash, new.contact_id);
+end;
+create trigger if not exists suppression_changed after update on suppressions begin
+    insert into suppression_changes (address_hash, contact_id)
+    values (new.address_hash, new.contact_id);
+end;
 """
 
 
@@ -109,20 +129,19 @@ class PeopleStore:
             for d in decisions
         ]
         with self._open() as connection, connection:
-            before = connection.total_changes
-            connection.executemany(
+            # Not total_changes: that counts what triggers write as well.
+            new = connection.executemany(
                 "insert into suppressions values (?, ?, ?, ?, ?, ?, ?, null)"
                 " on conflict do update set released_at = null, reason = excluded.reason,"
                 " since_at = excluded.since_at, origin = excluded.origin"
                 " where released_at is not null",
                 rows,
-            )
-            new = connection.total_changes - before
+            ).rowcount
             if imported is not None:
                 at = max((row[5] for row in rows), default=0)
                 connection.execute("insert or ignore into imports values (?, ?)", (imported, at))
         self._own += 1
-        return new
+        return max(new, 0)
 
     def release(self, address_hash: str, *, scope: Scope, scope_key: str, at: datetime) -> int:
         """End decisions of one scope, because the person came back. Returns how many ended."""
@@ -138,6 +157,31 @@ class PeopleStore:
     def is_suppressed(self, address_hash: str, *, topic: str, brand: str) -> bool:
         return address_hash in self.suppressed_hashes(topic, brand)
 
+    def decisions(self, address_hash: str, contact_id: int) -> list[tuple[Scope, str, str]]:
+        """What is decided about one person and in force: scope, its key, and the reason."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "select distinct scope, scope_key, reason from suppressions where released_at is null"
+                " and (contact_id = ? or (address_hash = ? and ? <> ''))",
+                (contact_id, address_hash, address_hash),
+            ).fetchall()
+        return [(Scope(scope), key, reason) for scope, key, reason in rows]
+
+    def come_back(
+        self, address_hash: str, contact_id: int, *, scope: Scope, scope_key: str, at: datetime
+    ) -> int:
+        """End what somebody decided themselves; a bounce or a complaint stays. Returns how many ended."""
+        with self._open() as connection, connection:
+            ended = connection.execute(
+                "update suppressions set released_at = ? where released_at is null and reason = ?"
+                " and scope = ? and scope_key = ?"
+                " and (contact_id = ? or (address_hash = ? and ? <> ''))",
+                (_micros(at), Reason.UNSUBSCRIBED.value, scope.value, scope_key, contact_id,
+                 address_hash, address_hash),
+            ).rowcount  # fmt: skip
+        self._own += 1
+        return ended
+
     def suppressed_hashes(self, topic: str, brand: str) -> set[str]:
         """The address hashes that mail of this topic and brand must not reach."""
         return {row[0] for row in self._in_force("address_hash", topic, brand)}
@@ -145,6 +189,32 @@ class PeopleStore:
     def suppressed_contacts(self, topic: str, brand: str) -> set[int]:
         """The same as contact ids, for decisions whose address was not at hand."""
         return {row[0] for row in self._in_force("contact_id", topic, brand) if row[0] >= 0}
+
+    def stopped(
+        self, hashes: Collection[str], contacts: Collection[int], *, topic: str, brand: str
+    ) -> tuple[set[str], set[int]]:
+        """Which of these address hashes and contacts mail of this topic and brand must not reach."""
+        return (
+            self._stopped("address_hash", hashes, topic, brand),
+            self._stopped("contact_id", contacts, topic, brand),
+        )
+
+    def newest_change(self) -> int:
+        """The number of the last decision made or ended; they count up."""
+        with self._open() as connection:
+            row = connection.execute("select max(number) from suppression_changes").fetchone()
+        return int(row[0] or 0)
+
+    def changed_since(self, number: int) -> tuple[int, set[str], set[int]]:
+        """The newest change, and whose decisions were made or ended after the one of this number."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "select number, address_hash, contact_id from suppression_changes"
+                " where number > ? order by number",
+                (number,),
+            ).fetchall()
+        newest = rows[-1][0] if rows else number
+        return newest, {row[1] for row in rows}, {row[2] for row in rows if row[2] >= 0}
 
     def changes(self) -> int:
         """A number that differs whenever this or another process has written since it was last asked."""
@@ -162,6 +232,14 @@ class PeopleStore:
             )
         self._own += 1
 
+    def permit_tracking(self, contact_id: int) -> None:
+        """End a withdrawal, because the person agrees again."""
+        with self._open() as connection, connection:
+            connection.execute(
+                "delete from tracking_withdrawals where contact_id = ?", (contact_id,)
+            )
+        self._own += 1
+
     def withdrawn_tracking(self) -> set[int]:
         with self._open() as connection:
             return {
@@ -170,9 +248,14 @@ class PeopleStore:
 
     def record_mailed(self, contacts: Iterable[int], campaign: str, at: datetime) -> None:
         """Remember who was mailed by which campaign, for rules like once in 365 days."""
-        rows = [(contact, campaign, _micros(at)) for contact in contacts]
-        with self._open() as connection, connection:
-            connection.executemany("insert or ignore into last_mailed values (?, ?, ?)", rows)
+        rows = ((contact, campaign, _micros(at)) for contact in contacts)
+        with self._open() as connection:
+            # Some at a time: whoever leaves meanwhile waits for one of these, not for a million.
+            while some := list(islice(rows, CHUNK)):
+                with connection:
+                    connection.executemany(
+                        "insert or ignore into last_mailed values (?, ?, ?)", some
+                    )
 
     def last_mailed(self, slug: str, *, but: str) -> pl.DataFrame:
         """One row per contact mailed by an occurrence other than `but`: contact_id, mailed_at."""
@@ -207,11 +290,23 @@ class PeopleStore:
     def _in_force(self, column: str, topic: str, brand: str) -> list[tuple[Any]]:
         with self._open() as connection:
             return connection.execute(
-                f"select {column} from suppressions where released_at is null"
-                " and (scope = 'all' or (scope = 'topic' and scope_key = ?)"
-                " or (scope = 'brand' and scope_key = ?))",
-                (topic, brand),
+                f"select {column} from suppressions where {IN_FORCE}", (topic, brand)
             ).fetchall()
+
+    def _stopped(self, column: str, values: Collection[Any], topic: str, brand: str) -> set[Any]:
+        left, found = iter(values), set[Any]()
+        with self._open() as connection:
+            while some := list(islice(left, CHUNK)):
+                slots = ", ".join("?" * len(some))
+                found.update(
+                    row[0]
+                    for row in connection.execute(
+                        f"select {column} from suppressions where {IN_FORCE}"
+                        f" and {column} in ({slots})",
+                        (topic, brand, *some),
+                    )
+                )
+        return found
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_MS / 1000, check_same_thread=False)

@@ -12,6 +12,7 @@ from pipelines.contacts.address import address_hash, normalise
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.single import hand_over, permitted
 from pipelines.errors import Problem, Refused, SendHeld
+from pipelines.message.compiled import CompiledMessage
 from pipelines.message.dkim_keys import signer_for
 from pipelines.message.fill import Filler
 from pipelines.message.preview import NO_KEY
@@ -45,9 +46,8 @@ def send_trial(
     desk = Desk(space.lake, space.home, space.project, space.settings.public_url)
     campaign, message, recipient = sampled(key, desk, now=space.clock.now(), contact=contact)
     target = _target(to, campaign.topic, campaign.brand, workspace)
-    subjects = {variant: MARK + subject for variant, subject in message.subjects.items()}
     filler = Filler(
-        message.model_copy(update={"subjects": subjects}),
+        _as_test(message),
         public_url=space.settings.public_url,
         campaign=f"{key}-test-{int(space.clock.now().timestamp())}",
         link_key=NO_KEY,
@@ -56,7 +56,8 @@ def send_trial(
     addressed = replace(recipient, address=target, is_tracked=False)
     try:
         written = [
-            (variant, filler.write(replace(addressed, variant=variant)).raw) for variant in subjects
+            (variant, filler.write(replace(addressed, variant=variant)).raw)
+            for variant in message.subjects
         ]
     except Refused as refused:
         raise SendHeld(
@@ -71,6 +72,13 @@ def send_trial(
         Trial(variant, target, recipient.contact_id, reply)
         for (variant, _), reply in zip(written, replies, strict=True)
     ]
+
+
+def _as_test(message: CompiledMessage) -> CompiledMessage:
+    """The message with a mark before its subjects, in every language."""
+    subjects = {variant: MARK + subject for variant, subject in message.subjects.items()}
+    translations = {name: _as_test(each) for name, each in message.translations.items()}
+    return message.model_copy(update={"subjects": subjects, "translations": translations})
 
 
 def _target(to: str, topic: str, brand: str, workspace: Workspace) -> str:

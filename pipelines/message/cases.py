@@ -77,7 +77,9 @@ def outcome(message: CompiledMessage, case: Case) -> list[Problem]:
     if variant not in message.subjects:
         near = did_you_mean(variant, message.subjects)
         return [Problem("variant", f"'{variant}' is none of this campaign.{near}")]
-    recipient = made_up(variant, {"attributes": {}, **case.contact, **case.fields})
+    recipient = made_up(
+        variant, {"attributes": {}, **message.samples, **case.contact, **case.fields}
+    )
     try:
         filler = Filler(message, public_url=URL, campaign="case", link_key=b"case")
         filled = filler.fill(recipient)

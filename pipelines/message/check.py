@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, meta
+from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from pipelines.campaigns.campaign import FOLDER
 from pipelines.errors import Problem, Refused, did_you_mean
@@ -28,6 +28,9 @@ SAMPLE = {
     "time_zone": "Europe/London",
     "birth_on": date(1990, 4, 1),
 }
+
+
+HOW_TO_HAVE = {"segments": "`segments: […]`", "coupon": "`coupon: POOL`"}
 
 
 class _Anything(dict[str, Any]):
@@ -93,14 +96,37 @@ def _syntax_and_names(
                 seen.add(problem)
                 yield problem
             continue
-        for name in sorted(meta.find_undeclared_variables(tree) - set(compiled.default_fields)):
-            where = (tags.place_of(name) if is_body else None) or place
-            near = did_you_mean(name, compiled.default_fields)
-            what = f"'{name}' is neither a field of a contact nor listed under fields.{near}"
-            problem = Problem(where, what)
+        unknown = meta.find_undeclared_variables(tree) - set(compiled.default_fields)
+        told = {name: _unknown_name(name, compiled) for name in sorted(unknown)}
+        told |= {name: _unknown_segment(name, compiled) for name in _asked(tree, compiled)}
+        for name, what in told.items():
+            problem = Problem((tags.place_of(name) if is_body else None) or place, what)
             if problem not in seen:
                 seen.add(problem)
                 yield problem
+
+
+def _unknown_name(name: str, compiled: CompiledMessage) -> str:
+    if name in HOW_TO_HAVE:
+        return f"'{name}' is known only to a campaign with {HOW_TO_HAVE[name]}"
+    near = did_you_mean(name, compiled.default_fields)
+    return f"'{name}' is neither a field of a contact nor listed under fields.{near}"
+
+
+def _unknown_segment(name: str, compiled: CompiledMessage) -> str:
+    near = did_you_mean(name, compiled.segments)
+    return f"'{name}' is not listed under segments, so nobody would be in it.{near}"
+
+
+def _asked(tree: nodes.Template, compiled: CompiledMessage) -> Iterator[str]:
+    """Names of `'…' in segments` that the campaign does not list: such a line would never be shown."""
+    for compare in tree.find_all(nodes.Compare):
+        for operand in compare.ops:
+            within = operand.expr.name if isinstance(operand.expr, nodes.Name) else None
+            wanted = compare.expr.value if isinstance(compare.expr, nodes.Const) else None
+            is_asked = within == "segments" and operand.op in ("in", "notin")
+            if is_asked and isinstance(wanted, str) and wanted not in compiled.segments:
+                yield wanted
 
 
 def _located(
@@ -121,7 +147,7 @@ def _samples(compiled: CompiledMessage) -> Iterator[Problem]:
     empty = dict.fromkeys(SAMPLE)
     for who, fields in (("a contact with every field", SAMPLE), ("one without any", empty)):
         for variant in compiled.subjects:
-            given = {**fields, "attributes": _Anything()}
+            given = {**fields, "attributes": _Anything(), **compiled.samples}
             try:
                 filler.fill(made_up(variant, given, is_tracked=True))
             except Refused as refused:

@@ -18,16 +18,32 @@ from pipelines.campaigns.campaign import Campaign, folder_of
 from pipelines.campaigns.topics import Topic, load_topics
 from pipelines.errors import Problem, TemplateInvalid
 from pipelines.message.check import compile_problem, fill_problems
-from pipelines.message.compiled import CONTACT_FIELDS, UNSUBSCRIBE, CompiledMessage
+from pipelines.message.compiled import (
+    CONTACT_FIELDS,
+    PREFERENCES,
+    UNSUBSCRIBE,
+    VIEW,
+    CompiledMessage,
+)
+from pipelines.message.languages import (
+    BODIES,
+    direction,
+    phrases,
+    problems,
+    text_file,
+    translations,
+    written_body,
+)
 from pipelines.message.markdown import Held, parts
-from pipelines.message.markup import Links, from_mjml, inlined, marked
+from pipelines.message.markup import Links, from_mjml, inlined, marked, unbounded
+from pipelines.message.mjml import flaws
+from pipelines.message.pictures import Pictures
+from pipelines.message.places import Places
 from pipelines.message.plain import plain_text
 from pipelines.message.sandbox import MessageEnvironment, compile_environment
 from pipelines.message.tags import ProjectLoader, Tags
 
 TEMPLATES = Path("assets/templates")
-BODIES = ("body.mjml.j2", "body.html.j2", "body.md")
-TEXT = "body.txt.j2"
 EXAMPLE = "example.mjml.j2"
 LETTER = (
     "[% extends layout %][% block content %][% for part in parts %][% if part.is_words %]"
@@ -46,7 +62,24 @@ def compile_message(
 
     folder  where its body lies, a folder of the project; the campaign's own otherwise
     """
-    return _Compilation(campaign, project, folder).message()
+    bodies = translations(folder or folder_of(project, campaign.slug))
+    first = _Compilation(campaign, project, folder)
+    found = list(problems(campaign, first.brand, bodies))
+    if found:
+        raise first.invalid(found)
+    message = first.message()
+    if not bodies:
+        return message
+    # One after the other into one list of links: a number means the same address in all of them.
+    others = {
+        language.lower(): _Compilation(
+            campaign, project, folder, body=body, language=language, links=first.links
+        ).message()
+        for language, body in bodies.items()
+    }
+    links = {"links": first.links.addresses}
+    translated = {name: each.model_copy(update=links) for name, each in others.items()}
+    return message.model_copy(update={**links, "translations": translated})
 
 
 def compile_example(source: str, campaign: Campaign, *, project: Path) -> CompiledMessage:
@@ -64,46 +97,66 @@ class _Compilation:
         folder: Path | None = None,
         *,
         example: str | None = None,
+        body: str | None = None,
+        language: str = "",
+        links: Links | None = None,
     ) -> None:
         self.campaign = campaign
+        self.project = project
         self.example = example
         self.brand: Brand = load_brand(project, campaign.brand)
         self.topic: Topic = load_topics(project)[campaign.topic]
         self.folder = folder or folder_of(project, campaign.slug)
+        self.translation = language
+        self.language = language or self.brand.languages[0]
         self.tags = Tags()
-        self.links = Links(self.tags)
+        self.links = Links(self.tags, links.addresses if links else [])
         self.loader = ProjectLoader([self.folder, project / TEMPLATES], project, self.tags)
-        self.body = EXAMPLE if example is not None else self._written_body()
+        self.pictures = Pictures(self.loader.find)
+        self.body = EXAMPLE if example is not None else body or written_body(self.folder)
 
     def message(self) -> CompiledMessage:
         if self.body is None:
             what = f"is missing; write {BODIES[0]}, {BODIES[1]} or {BODIES[2]}"
-            raise self._invalid([Problem("body", what)])
+            raise self.invalid([Problem("body", what)])
         source = self._source(self.body)
-        markup = inlined(self._html(source, self.body))
+        markup = self.pictures.in_html(inlined(self._html(source, self.body)))
         self._nothing_lost(source, markup)
         numbered = self.links.in_html(markup)
         text = self._text(numbered)
         compiled = self._compiled(marked(self.tags.restore(numbered)), text)
-        problems = self.links.problems + fill_problems(compiled, self.tags, self.loader.sources)
-        if problems:
-            raise self._invalid(problems)
+        found = [*self.links.problems, *self.pictures.problems]
+        found += fill_problems(compiled, self.tags, self.loader.sources)
+        if found:
+            raise self.invalid(found)
         return compiled
-
-    def _written_body(self) -> str | None:
-        return next((name for name in BODIES if (self.folder / name).is_file()), None)
 
     def _source(self, body: str) -> str:
         suffix = ".html.j2" if body.endswith(".html.j2") else ".mjml.j2"
-        return self.tags.as_comments(self._rendered(body, suffix=suffix))
+        rendered = self._rendered(body, suffix=suffix)
+        if told := unbounded(rendered):
+            raise self.invalid([Problem(body, told)])
+        return self.tags.as_comments(rendered)
 
     def _html(self, source: str, body: str) -> str:
         if body.endswith(".html.j2"):
             return source
+        if flaws(source):
+            raise self.invalid(self._flawed(body))
         try:
             return from_mjml(source)
         except OSError as error:
-            raise self._invalid([Problem(body, f"is not MJML: {error}")]) from error
+            raise self.invalid([Problem(body, f"is not MJML: {error}")]) from error
+
+    def _flawed(self, body: str) -> list[Problem]:
+        """What is wrong with the MJML, each with file and line: put together anew, with marks."""
+        self.loader.places = places = Places()
+        source, origins = places.taken(self._source(body))
+        own = self.folder.relative_to(self.project).as_posix()
+        return [
+            origins.problem(each.at, self.tags.restore(each.what), own=own, body=body)
+            for each in flaws(source)
+        ]
 
     def _rendered(self, name: str, *, suffix: str, autoescape: bool = True) -> str:
         environment = compile_environment(self.loader, autoescape=autoescape)
@@ -114,11 +167,11 @@ class _Compilation:
             if name.endswith(".md"):
                 return self._letter(name, environment, blocks)
             if name == EXAMPLE:
-                source = self.tags.protect(self.example or "", EXAMPLE)
+                source = self.loader.protected(self.example or "", EXAMPLE)
                 return environment.from_string(source).render()
             return environment.get_template(name).render()
         except (TemplateError, AttributeError, TypeError, ValueError, RecursionError) as error:
-            raise self._invalid([compile_problem(error, name)]) from error
+            raise self.invalid([compile_problem(error, name)]) from error
 
     def _blocks(self, environment: MessageEnvironment, suffix: str) -> dict[str, Any]:
         found = {}
@@ -142,17 +195,25 @@ class _Compilation:
         return letter.render(layout=layout, parts=list(parts(source, held)))
 
     def _context(self) -> dict[str, Any]:
+        name = self.topic.name(self.language)
+        own = phrases(self.project, self.language)
         return {
             "brand": dict(self.brand),
-            "topic": {**self.topic.model_dump(mode="json"), "name": self.topic.name()},
+            "topic": {**self.topic.model_dump(mode="json"), "name": name},
+            "phrases": {key: told.replace("{topic}", name) for key, told in own.items()},
+            "language": self.language,
+            "direction": direction(self.language),
             "campaign": self.campaign.model_dump(mode="json"),
             "unsubscribe_url": UNSUBSCRIBE,
+            "view_url": VIEW,
+            "preferences_url": PREFERENCES,
         }
 
     def _text(self, numbered: str) -> str:
-        if not (self.folder / TEXT).is_file():
+        written_text = text_file(self.translation)
+        if not (self.folder / written_text).is_file():
             return _TWICE.sub("", self.tags.restore_lines(plain_text(numbered)))
-        written = self._rendered(TEXT, suffix=".txt.j2", autoescape=False)
+        written = self._rendered(written_text, suffix=".txt.j2", autoescape=False)
         return self.tags.restore_lines(self.links.in_text(written))
 
     def _nothing_lost(self, before: str, after: str) -> None:
@@ -163,14 +224,19 @@ class _Compilation:
             if tag not in kept
         ]
         if lost:
-            raise self._invalid(lost)
+            raise self.invalid(lost)
 
     def _compiled(self, html: str, text: str) -> CompiledMessage:
         campaign, brand, topic = self.campaign, self.brand, self.topic
         names = dict.fromkeys(CONTACT_FIELDS, "")
+        shown = {
+            each.name: each.languages[self.translation] if self.translation else each
+            for each in campaign.variants
+        }
+        is_one = not self.translation and not translations(self.folder)
         return CompiledMessage(
-            subjects={each.name: each.subject for each in campaign.variants},
-            preheaders={each.name: each.preheader for each in campaign.variants},
+            subjects={name: each.subject for name, each in shown.items()},
+            preheaders={name: each.preheader for name, each in shown.items()},
             html=html,
             text=text,
             links=self.links.addresses,
@@ -178,18 +244,28 @@ class _Compilation:
             sender_address=brand.sender_address,
             reply_to=brand.reply_to,
             list_id=f"{topic.list_id}.{brand.list_domain}",
-            list_name=topic.name(),
+            list_name=topic.name(self.language),
             postal_address=brand.postal_address,
             feedback_id=f"{campaign.slug}:{topic.key}:{brand.name}:{brand.feedback_sender_id}",
             return_path_domain=brand.bounce_domain,
             message_id_domain=brand.sender_address.rpartition("@")[2],
-            default_fields={**names, "attributes": {}, **campaign.fields},
+            default_fields={**names, "attributes": {}, **_own_names(campaign), **campaign.fields},
+            required=["coupon"] if campaign.coupon else [],
+            segments=campaign.segments,
+            pictures=self.pictures.known,
+            language="" if is_one else self.language,
         )
 
-    def _invalid(self, problems: list[Problem]) -> TemplateInvalid:
+    def invalid(self, problems: list[Problem]) -> TemplateInvalid:
         count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         return TemplateInvalid(
             f"the message of {self.campaign.slug} has {count}",
             problems,
             do=f"Fix the files, then run: lettermill campaign check {self.campaign.slug}",
         )
+
+
+def _own_names(campaign: Campaign) -> dict[str, Any]:
+    """What a message may name because of how its campaign is set up."""
+    segments: dict[str, Any] = {"segments": []} if campaign.segments else {}
+    return segments | ({"coupon": ""} if campaign.coupon else {})

@@ -85,7 +85,7 @@ class Signer:
             f"v=1; a={key.algorithm}; c=relaxed/relaxed; d={key.domain};\r\n"
             f" s={key.selector}; {about}"
         )
-        signed = f"{content}dkim-signature:{relaxed(value)}".encode("ascii")
+        signed = f"{content}dkim-signature:{relaxed(value)}".encode()
         signature = base64.b64encode(key.signature(signed)).decode()
         lines = "\r\n ".join(signature[at : at + 72] for at in range(0, len(signature), 72))
         return f"DKIM-Signature: {value}{lines}\r\n".encode("ascii")

@@ -11,7 +11,6 @@ with `_` for dots and hyphens. It signs beside those in files.
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from pipelines.errors import Problem, SettingInvalid
 from pipelines.message.dkim import SMALLEST_RSA, DkimKey, Signer
+from pipelines.settings import named_secrets
 
 FOLDER = Path("dkim")
 ENVIRONMENT = "LETTERMILL_DKIM_"
@@ -33,7 +33,7 @@ TXT_CHARACTERS = 255
 
 
 def signing_keys(
-    keys: Path, domain: str, environment: Mapping[str, str] = os.environ
+    keys: Path, domain: str, environment: Mapping[str, str] | None = None
 ) -> tuple[DkimKey, ...]:
     """The keys that sign for an address of this domain: its own, or the nearest parent's.
 
@@ -42,6 +42,7 @@ def signing_keys(
     DMARC lets a parent sign for its children (relaxed alignment). None where there are no keys.
     Raises SettingInvalid when one cannot be used.
     """
+    environment = named_secrets(ENVIRONMENT, environment)
     labels = domain.lower().split(".")
     for start in range(len(labels) - 1):
         parent = ".".join(labels[start:])

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
-from html import escape
 from typing import Any
 
 from jinja2 import Template
@@ -21,41 +20,25 @@ from jinja2.exceptions import TemplateError
 
 from pipelines.errors import Refused
 from pipelines.message import tokens
-from pipelines.message.compiled import (
-    PIXEL,
-    PREHEADER,
-    UNSUBSCRIBE,
-    CompiledMessage,
-    link_mark,
-)
+from pipelines.message.compiled import CompiledMessage
 from pipelines.message.dkim import Signer
-from pipelines.message.headers import SUBJECT_CHARACTERS, encode_text, mailbox, one_line, phrase
-from pipelines.message.mime import composed, quoted_part, text_part
-from pipelines.message.quoted import as_quoted, quotable, quoted_template
-from pipelines.message.sandbox import fill_environment
+from pipelines.message.headers import SUBJECT_CHARACTERS, encode_text, mailbox, one_line
+from pipelines.message.languages import chosen, is_of
+from pipelines.message.mime import composed, quoted_part, related_part, text_part
+from pipelines.message.quoted import as_quoted
+from pipelines.message.templates import EMPTY_LINES, OURS, Language, Templates, language_of
 from pipelines.message.tokens import Purpose, Token
 
 # A value of 100 kB fits; a loop over one that fills the memory does not.
 LARGEST = 500_000
-_EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
+REMEMBERED = 1024
 _EMPTY_QUOTED = re.compile(r"\r\n\r\n\r\n(?:\r\n)*")
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 # What a template can do wrong for one contact; the others get theirs.
 STOPPED = (
     TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
     MemoryError,
 )  # fmt: skip
-# Values that are ours, come in many times, and need no escaping.
-OURS = ("_click", "_open", "_unsubscribe")
 SAMPLE_DATE = datetime(2026, 1, 1, tzinfo=UTC)
-HIDDEN = (
-    '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
-    'overflow:hidden">{}</div>'
-)
-PIXEL_TAG = (
-    '<img src="{{ _open }}" width="1" height="1" alt="" '
-    'style="display:block;width:1px;height:1px;border:0">'
-)
 
 
 @dataclass(frozen=True)
@@ -84,6 +67,15 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Page:
+    """What a browser shows of one person's message; pictures that travel along are `cid:` addresses."""
+
+    subject: str
+    html: str
+    preheader: str
+
+
+@dataclass(frozen=True)
 class Filled(Written):
     """The same with what a mail program shows of it."""
 
@@ -91,21 +83,6 @@ class Filled(Written):
     html: str
     text: str
     preheader: str
-
-
-@dataclass(frozen=True)
-class _Templates:
-    """What one variant is filled from, for tracked or for untracked people.
-
-    quoted_html, quoted_text  render quoted-printable; None where base64 or a captured text forbids it
-    """
-
-    subject: Template
-    preheader: Template
-    html: Template
-    text: Template
-    quoted_html: Template | None
-    quoted_text: Template | None
 
 
 class Filler:
@@ -124,50 +101,71 @@ class Filler:
         self._url = public_url.rstrip("/")
         self._campaign = campaign
         self._key = link_key
-        self._html = fill_environment(autoescape=True)
-        self._text = fill_environment(autoescape=False)
-        self._templates = {
-            (variant, is_tracked): self._compile(variant, is_tracked)
-            for variant in compiled.subjects
-            for is_tracked in (True, False)
+        is_only = not compiled.translations
+        self._first = language_of(compiled, is_only=is_only)
+        self._further = {
+            name: language_of(each, is_only=False) for name, each in compiled.translations.items()
         }
+        self._languages: dict[object, Language] = {}
         self._from = mailbox(compiled.sender_name, compiled.sender_address, header="From")
-        list_name = phrase(compiled.list_name, "List-Id")
-        self._list_id = f"{list_name} <{compiled.list_id}>".lstrip()
 
     def write(self, recipient: Recipient) -> Written:
         """The message for one person. Raises Refused when it cannot be made for them."""
-        templates = self._of(recipient)
-        values, unsubscribe = self._values(recipient)
+        language = self._language(recipient)
+        templates = self._templates(language, recipient)
+        values, unsubscribe = self._values(language, recipient)
         subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
         values["_preheader"] = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
-        parts = self._parts(templates, values)
+        text, html = self._parts(templates, values)
+        if language.pictures:
+            html = related_part(html, language.pictures)
         identifier = message_id(
             self._campaign, recipient.contact_id, self._key, self._message.message_id_domain
         )
-        headers = self._headers(recipient, subject, identifier, unsubscribe)
-        message = composed(headers, *parts)
+        headers = self._headers(recipient, subject, identifier, unsubscribe, language)
+        message = composed(headers, text, html)
         raw = self._signer.signed(message, recipient.date) if self._signer else message.raw()
         return Written(raw, identifier)
 
     def fill(self, recipient: Recipient) -> Filled:
         """The same, and what is in it as text: for those who look at it before it is sent."""
         written = self.write(recipient)
-        templates, (values, _) = self._of(recipient), self._values(recipient)
+        page = self.page(recipient)
+        language = self._language(recipient)
+        values, _ = self._values(language, recipient)
+        text = _closed_up(_rendered(self._templates(language, recipient).text, values))
+        return Filled(
+            written.raw, written.message_id, page.subject, page.html, text, page.preheader
+        )
+
+    def page(self, recipient: Recipient) -> Page:
+        """The HTML for one person, as a browser would show it."""
+        language = self._language(recipient)
+        templates = self._templates(language, recipient)
+        values, _ = self._values(language, recipient)
         subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
         preheader = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
         values["_preheader"] = preheader
-        html = _rendered(templates.html, values)
-        text = _closed_up(_rendered(templates.text, values))
-        return Filled(written.raw, written.message_id, subject, html, text, preheader)
+        return Page(subject, _rendered(templates.html, values), preheader)
 
-    def _of(self, recipient: Recipient) -> _Templates:
-        templates = self._templates.get((recipient.variant, recipient.is_tracked))
+    def _language(self, recipient: Recipient) -> Language:
+        if not self._further:
+            return self._first
+        locale = recipient.fields.get("locale")
+        if locale not in self._languages:
+            if len(self._languages) > REMEMBERED:
+                self._languages.clear()
+            name = chosen(locale, self._further)
+            self._languages[locale] = self._further[name] if name else self._first
+        return self._languages[locale]
+
+    def _templates(self, language: Language, recipient: Recipient) -> Templates:
+        templates = language.templates.get((recipient.variant, recipient.is_tracked))
         if templates is None:
             raise Refused(f"the message has no variant '{recipient.variant}'")
         return templates
 
-    def _parts(self, templates: _Templates, values: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    def _parts(self, templates: Templates, values: Mapping[str, Any]) -> tuple[bytes, bytes]:
         quoted = {**values, **{name: as_quoted(values[name]) for name in OURS if name in values}}
         if templates.quoted_text:
             rendered = _rendered(templates.quoted_text, quoted)
@@ -181,24 +179,39 @@ class Filler:
             html = text_part("html", _rendered(templates.html, values))
         return text, html
 
-    def _values(self, recipient: Recipient) -> tuple[dict[str, Any], str]:
-        def token(purpose: Purpose) -> str:
-            return tokens.sign(Token(purpose, self._campaign, recipient.contact_id), self._key)
+    def _values(self, language: Language, recipient: Recipient) -> tuple[dict[str, Any], str]:
+        def address(page: str, purpose: Purpose) -> str:
+            token = Token(purpose, self._campaign, recipient.contact_id)
+            return f"{self._url}/{page}/{tokens.sign(token, self._key)}"
 
-        # What a contact lacks is empty, so `{{ first_name or 'there' }}` needs no further care.
-        values = {
-            name: "" if value is None else value
-            for name, value in {**self._message.default_fields, **recipient.fields}.items()
-        }
-        unsubscribe = f"{self._url}/u/{token(Purpose.UNSUBSCRIBE)}"
+        # What a contact lacks, an empty list too, is what the campaign says stands there.
+        values: dict[str, Any] = dict(language.defaults)
+        for name, value in recipient.fields.items():
+            if value is not None and value != []:
+                values[name] = value
+        for name in self._message.required:
+            if not values.get(name):
+                raise Refused(f"there is no {name} for this contact")
+        if language.locale and not is_of(values["locale"], language.locale):
+            values["_locale"] = language.locale
+        unsubscribe = address("u", Purpose.UNSUBSCRIBE)
         values["_unsubscribe"] = unsubscribe
+        if language.shows_view:
+            values["_view"] = address("v", Purpose.VIEW)
+        if language.shows_preferences:
+            values["_preferences"] = address("p", Purpose.PREFERENCES)
         if recipient.is_tracked:
-            values["_click"] = f"{self._url}/c/{token(Purpose.CLICK)}"
-            values["_open"] = f"{self._url}/o/{token(Purpose.OPEN)}.gif"
+            values["_click"] = address("c", Purpose.CLICK)
+            values["_open"] = f"{address('o', Purpose.OPEN)}.gif"
         return values, unsubscribe
 
     def _headers(
-        self, recipient: Recipient, subject: str, identifier: str, unsubscribe: str
+        self,
+        recipient: Recipient,
+        subject: str,
+        identifier: str,
+        unsubscribe: str,
+        language: Language,
     ) -> list[tuple[str, str]]:
         fields = recipient.fields
         name = f"{fields.get('first_name') or ''} {fields.get('last_name') or ''}"
@@ -210,34 +223,12 @@ class Filler:
             ("Message-ID", identifier),
             ("List-Unsubscribe", f"<{unsubscribe}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-            ("List-Id", self._list_id),
+            ("List-Id", language.list_id),
             ("Feedback-ID", self._message.feedback_id),
         ]
         if self._message.reply_to:
             headers.insert(1, ("Reply-To", self._message.reply_to))
         return headers
-
-    def _compile(self, variant: str, is_tracked: bool) -> _Templates:
-        message = self._message
-        html = message.html.replace(PIXEL, PIXEL_TAG if is_tracked else "")
-        html = html.replace(PREHEADER, HIDDEN.format("{{ _preheader }}"))
-        html = self._linked(html, is_tracked, for_html=True)
-        text = self._linked(message.text, is_tracked, for_html=False)
-        return _Templates(
-            subject=self._text.from_string(message.subjects[variant]),
-            preheader=self._text.from_string(message.preheaders.get(variant, "")),
-            html=self._html.from_string(html),
-            text=self._text.from_string(text),
-            quoted_html=_quoted(html, is_html=True),
-            quoted_text=_quoted(_EMPTY_LINES.sub("\n\n", _TRAILING.sub("", text)), is_html=False),
-        )
-
-    def _linked(self, body: str, is_tracked: bool, *, for_html: bool) -> str:
-        for number, target in enumerate(self._message.links):
-            plain = escape(target) if for_html else target
-            url = f"{{{{ _click }}}}/{number}" if is_tracked else plain
-            body = body.replace(link_mark(number), url)
-        return body.replace(UNSUBSCRIBE, "{{ _unsubscribe }}")
 
 
 @lru_cache(maxsize=64)  # thousands are written in a second
@@ -251,13 +242,6 @@ def message_id(campaign: str, contact_id: int, key: bytes, domain: str) -> str:
     return f"<{digest[:16].hex()}@{domain}>"
 
 
-def _quoted(source: str, *, is_html: bool) -> Template | None:
-    environment = fill_environment(autoescape=False)
-    if not quotable(source, environment):
-        return None
-    return quoted_template(source.rstrip() + "\n", environment, is_html=is_html)
-
-
 def _two_line_ends(found: re.Match[str]) -> str:
     """Two line ends of many; the first may be a soft one, which ends no line."""
     soft = "\r\n" if found.string[found.start() - 1] == "=" else ""
@@ -266,7 +250,7 @@ def _two_line_ends(found: re.Match[str]) -> str:
 
 def _closed_up(text: str) -> str:
     """A paragraph left out leaves its empty lines behind."""
-    return _EMPTY_LINES.sub("\n\n", text).strip() + "\n"
+    return EMPTY_LINES.sub("\n\n", text).strip() + "\n"
 
 
 def _rendered(template: Template, values: Mapping[str, Any]) -> str:

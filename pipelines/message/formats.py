@@ -102,7 +102,8 @@ def _shown(value: Any, shown: Callable[[], str]) -> str:
 
 
 def _locale(context: Context) -> str:
-    return _parsed(str(context.get("locale") or FALLBACK))
+    # A letter in another language than the contact's says its dates in its own.
+    return _parsed(str(context.get("_locale") or context.get("locale") or FALLBACK))
 
 
 @lru_cache(maxsize=REMEMBERED)

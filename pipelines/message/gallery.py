@@ -39,13 +39,12 @@ FIELDS: dict[str, Any] = {
     "product_name": "Fern, a sheet of deep green",
     "product_id": "fern",
     "favourite_category": "green papers",
-    "attributes": {
-        "recommended": [
-            {"id": "moss", "name": "Moss", "price": "£4.00"},
-            {"id": "oat", "name": "Oat", "price": "£3.20"},
-            {"id": "slate", "name": "Slate", "price": "£3.60"},
-        ]
-    },
+    "attributes": {},
+    "recommended": [
+        {"id": "moss", "name": "Moss", "price_minor": 400, "currency": "GBP"},
+        {"id": "oat", "name": "Oat", "price_minor": 320, "currency": "GBP"},
+        {"id": "slate", "name": "Slate", "price_minor": 360, "currency": "GBP"},
+    ],
 }
 _PICTURE = re.compile(r"<img\b[^>]*>")
 _SOURCE = re.compile(r'(\ssrc=")https://[a-z0-9.-]+\.example/[^"]*(")')

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+import unicodedata
 from functools import lru_cache
 
 import idna
@@ -20,6 +21,7 @@ WORD_BYTES = 45
 NAME_CHARACTERS = 100
 SUBJECT_CHARACTERS = 300
 LONGEST_ADDRESS = 254
+LONGEST_LOCAL = 64
 
 # C0, DEL, C1, line and paragraph separator.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -81,19 +83,32 @@ def _a_label(domain: str) -> str:
 
 
 def envelope_address(address: str) -> str:
-    """The address as SMTP carries it, its domain as A-labels. Raises Refused when it cannot be."""
+    """The address as SMTP carries it, its domain as A-labels. Raises Refused when it cannot be.
+
+    Its local part may hold letters of any script (RFC 6532): such mail needs a relay with SMTPUTF8.
+    """
     local, at, domain = address.strip().rpartition("@")
     if at and not domain.isascii():
         domain = _a_label(domain)
     if not at or not _DOMAIN.fullmatch(domain):
         raise Refused("the address has no valid domain")
     if not local.isascii():
-        raise Refused("the local part is not ASCII; that needs SMTPUTF8, which is not used")
-    if not _LOCAL.fullmatch(local) or len(local) > 64:
+        local = _international(local)
+    elif not _LOCAL.fullmatch(local) or len(local) > LONGEST_LOCAL:
         raise Refused("the local part of the address is not a valid one")
-    if len(local) + 1 + len(domain) > LONGEST_ADDRESS:
+    if len(local.encode()) + 1 + len(domain) > LONGEST_ADDRESS:
         raise Refused(f"the address is longer than {LONGEST_ADDRESS} characters")
     return f"{local}@{domain}"
+
+
+def _international(local: str) -> str:
+    """A local part beyond ASCII, composed (RFC 6532, 3.1): letters, marks, digits and symbols only."""
+    local = unicodedata.normalize("NFC", local)
+    ascii_part = "".join(letter if letter.isascii() else "x" for letter in local)
+    is_seen = all(unicodedata.category(letter)[0] not in "CZ" for letter in local)
+    if not is_seen or not _LOCAL.fullmatch(ascii_part) or len(local.encode()) > LONGEST_LOCAL:
+        raise Refused("the local part of the address is not a valid one")
+    return local
 
 
 def _is_plain(value: str) -> bool:

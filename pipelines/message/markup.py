@@ -14,7 +14,7 @@ import css_inline
 import mrml
 
 from pipelines.errors import Problem
-from pipelines.message.compiled import PIXEL, PREHEADER, UNSUBSCRIBE, link_mark
+from pipelines.message.compiled import OWN_PAGES, PIXEL, PREHEADER, link_mark
 from pipelines.message.tags import Tag, Tags
 
 _ATTRIBUTE = r'\s+[\w:@.-]+(?:="[^"]*")?'
@@ -23,12 +23,48 @@ _IMAGE = re.compile(rf'<img\b(?:{_ATTRIBUTE})*?\s+src="([^"]*)"')
 _TABLE = re.compile(r"(<table\b[^>]*>)(?=\s*(?:<!--LMTAG\d+X-->\s*)+<tr\b)")
 _BODY = re.compile(r"<body\b[^>]*>")
 _HOST = re.compile(r"https?://[a-z0-9.-]+(:\d+)?(/|\?|#)", re.IGNORECASE)
+_SPACED = re.compile(r">\s+<")
 _WEB = re.compile(r"https?://[^\s<>\"]+")
 _OTHER = ("mailto:", "tel:", "#")
+LONGEST, DEEPEST = 1_000_000, 150
+_ELEMENT = re.compile(r"<(/?)([A-Za-z][\w:.-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?(/?)>")
+# No end, or one that may be left out, so that many stand beside each other without any.
+_ALONE = frozenset({
+    "area", "base", "br", "col", "dd", "dt", "hr", "img", "input", "li", "link", "meta", "option", "p",
+    "source", "td", "th", "tr", "wbr",
+})  # fmt: skip
+
+
+def unbounded(source: str) -> str | None:
+    """Why markup is too much for a message; None when it is not.
+
+    The parsers of MJML, CSS and HTML call themselves for each element within another: some thousands of
+    them end the whole process (measured: 20,000 do, in all three).
+    """
+    if len(source) > LONGEST:
+        return f"the message has {len(source):,} characters before it is compiled; {LONGEST:,} may"
+    depth = deepest = 0
+    for ends, name, is_empty in _ELEMENT.findall(source):
+        if ends:
+            depth -= name.lower() not in _ALONE and depth > 0
+        elif not is_empty and name.lower() not in _ALONE:
+            depth += 1
+            deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        return f"elements stand in each other {deepest:,} deep, or are not closed; {DEEPEST} may"
+    return None
 
 
 def from_mjml(source: str) -> str:
     """MJML as HTML. Raises OSError with the parser's words; `mj-include` is not supported."""
+    try:
+        return _rendered(source)
+    except OSError:
+        # Between some elements mrml takes a space for words, and a line end for nothing.
+        return _rendered(_SPACED.sub(">\n<", source))
+
+
+def _rendered(source: str) -> str:
     # No fonts: the defaults are style sheets on somebody else's server.
     options = mrml.RenderOptions(fonts={})
     return str(mrml.to_html(source, render_options=options).content)
@@ -87,7 +123,7 @@ class Links:
 
     def _target(self, escaped: str) -> str:
         address = unescape(escaped).strip()
-        if address == UNSUBSCRIBE or address.startswith(_OTHER):
+        if address in OWN_PAGES or address.startswith(_OTHER):
             return escaped
         personal = self.tags.within(address)
         if not personal and _WEB.fullmatch(address) and "{{" not in address:

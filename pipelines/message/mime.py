@@ -28,6 +28,8 @@ MIME = (
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # A break inside a value must be a fold: CRLF, then a space, then something.
 _VALUE = re.compile(r"[\x20-\x7e]*(\r\n [\x21-\x7e][\x20-\x7e]*)*")
+_SEEN = r"\x21-\x7e\xa1-\u1fff\u2030-\ud7ff\ue000-\U0010ffff"
+_INTERNATIONAL = re.compile(rf"[ {_SEEN}]*(\r\n [{_SEEN}][ {_SEEN}]*)*")
 # Mail programs and relays stumble over these; tab and line feed are the two controls text has.
 _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
@@ -60,22 +62,26 @@ def compose(
     """A message of plain text, HTML, and pictures that stand in it."""
     html_part = text_part("html", html)
     if inline:
-        html_part = _related(html_part, inline)
+        html_part = related_part(html_part, [picture_part(each) for each in inline])
     return composed(headers, text_part("plain", text), html_part)
 
 
 def composed(headers: Sequence[tuple[str, str]], *parts: bytes) -> Composed:
     """A message of these parts, the best one last. Raises Refused on a value that would be two headers."""
     whole = [*headers, *MIME]
-    head = "\r\n".join([_header(name, value) for name, value in whole]).encode("ascii")
+    head = "\r\n".join([_header(name, value) for name, value in whole]).encode()
     return Composed(whole, head, _multipart(ALTERNATIVE, parts))
 
 
 def _header(name: str, value: str) -> str:
-    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+    # An address that is not ASCII stands as it is (RFC 6532); whatever else is not is encoded before.
+    fits = _VALUE if name != "To" or value.isascii() else _INTERNATIONAL
+    if not _NAME.fullmatch(name) or not fits.fullmatch(value):
         raise Refused(f"the value of the header {name[:40]!r} is not one value")
     line = f"{name}: {value}"
-    if len(line) > LONGEST_LINE and any(len(part) > LONGEST_LINE for part in line.split("\r\n")):
+    if len(line) > LONGEST_LINE // 4 and any(
+        len(part.encode()) > LONGEST_LINE for part in line.split("\r\n")
+    ):
         raise Refused(f"the header {name} is longer than {LONGEST_LINE} characters")
     return line
 
@@ -139,12 +145,14 @@ def short_lines(line: str) -> Iterator[str]:
     yield line
 
 
-def _related(html_part: bytes, inline: Sequence[Inline]) -> bytes:
+def related_part(html_part: bytes, pictures: Sequence[bytes]) -> bytes:
+    """The HTML and the pictures that stand in it, as one part."""
     head = f'Content-Type: multipart/related; boundary="{RELATED}"; type="text/html"\r\n\r\n'
-    return head.encode() + _multipart(RELATED, [html_part, *(_picture(each) for each in inline)])
+    return head.encode() + _multipart(RELATED, [html_part, *pictures])
 
 
-def _picture(picture: Inline) -> bytes:
+def picture_part(picture: Inline) -> bytes:
+    """A picture as a part."""
     head = "\r\n".join(
         (
             _header("Content-Type", picture.kind),

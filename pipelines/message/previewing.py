@@ -7,7 +7,7 @@ there is one, three of all contacts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +17,16 @@ import polars as pl
 
 from pipelines.campaigns.bundle import changed_since, load_current
 from pipelines.campaigns.campaign import Campaign, campaign_key, load, slug_of
-from pipelines.errors import Problem, SendHeld
+from pipelines.errors import SendHeld
 from pipelines.lake import Lake
+from pipelines.message.browser import BrowserFailed
 from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
 from pipelines.message.fill import Recipient
-from pipelines.message.lint.rules import lint
-from pipelines.message.preview import PEOPLE, About, preview_page
+from pipelines.message.lint.rules import Finding, findings
+from pipelines.message.lint.size import sent_bytes
+from pipelines.message.preview import PEOPLE, About, Shot, Variant, preview_page, variants_of
+from pipelines.message.screenshots import photographed
 from pipelines.settings import Home
 
 # How many contacts are looked at for three who have a name.
@@ -45,32 +48,58 @@ class Preview:
     """A preview that was written, and what was found on the way."""
 
     path: Path
-    findings: tuple[Problem, ...]
+    findings: tuple[Finding, ...]
     samples: int
     is_approved: bool
+    shots: int = 0
+    # Why there are no screenshots though they were asked for.
+    unshot: str = ""
 
 
-def write_preview(key: str, desk: Desk, *, now: datetime) -> Preview:
-    """Write `previews/<key>.html`. Raises TemplateInvalid, CampaignInvalid or SendHeld."""
+def write_preview(key: str, desk: Desk, *, now: datetime, browser: Path | None = None) -> Preview:
+    """Write `previews/<key>.html`. Raises TemplateInvalid, CampaignInvalid or SendHeld.
+
+    browser  a Chromium that takes screenshots into `previews/<key>/`; none are taken without one
+    """
     campaign, message, status = _approved_or_current(campaign_key(key), desk)
-    findings = lint(message, public_url=desk.public_url)
+    found = findings(message, public_url=desk.public_url, allowed=campaign.lint.allow)
     audience = _audience(desk.lake, key)
     samples = _samples(desk.lake, audience, campaign, now=now)
     about = About(
         title=key,
         made_at=now,
         description=campaign.description,
-        facts={**_facts(campaign, message), "Status": status},
+        facts={**_facts(campaign, message, desk.public_url), "Status": status},
         counts=_counts(audience),
-        findings=findings,
+        findings=found,
         shares={each.name: f"{each.share:.0%} of those mailed" for each in campaign.variants},
     )
-    page = preview_page(message, samples, about, public_url=desk.public_url)
+    variants = variants_of(message, samples, public_url=desk.public_url)
     path = desk.home.previews / f"{key}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
+    shots, unshot = _shots(variants, browser, path.with_suffix(""))
+    page = preview_page(variants, about, sender=message.sender_name, shots=shots)
     path.write_text(page, encoding="utf-8")
     is_approved = status != "draft"
-    return Preview(path, tuple(findings), len(samples), is_approved)
+    return Preview(path, tuple(found), len(samples), is_approved, len(shots), unshot)
+
+
+def _shots(
+    variants: Sequence[Variant], browser: Path | None, folder: Path
+) -> tuple[list[Shot], str]:
+    """Screenshots in their folder, or why there are none: the page is written all the same."""
+    if browser is None:
+        return [], ""
+    try:
+        shots = photographed(variants, browser)
+    except BrowserFailed as failed:
+        return [], str(failed)
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for shot in shots:
+        (folder / shot.name).write_bytes(shot.png)
+    return shots, ""
 
 
 def _approved_or_current(key: str, desk: Desk) -> tuple[Campaign, CompiledMessage, str]:
@@ -153,9 +182,8 @@ def _counts(audience: pl.DataFrame) -> dict[str, int]:
     return {**mailed, **worded}
 
 
-def _facts(campaign: Campaign, message: CompiledMessage) -> dict[str, str]:
+def _facts(campaign: Campaign, message: CompiledMessage, public_url: str) -> dict[str, str]:
     when = f"{campaign.send_at:%Y-%m-%d %H:%M}, {campaign.time_zone}" if campaign.send_at else ""
-    size = len(message.html.encode()) // 1000
     return {
         "From": message.sender_name,
         "Subscribed topic": message.list_name,
@@ -164,6 +192,6 @@ def _facts(campaign: Campaign, message: CompiledMessage) -> dict[str, str]:
         "Left out": ", ".join(campaign.audience.exclude) or "no segment",
         "Held out": f"{campaign.hold_out:.0%}",
         "Links": str(len(message.links)),
-        "HTML": f"{size} kB",
+        "HTML as sent": f"{sent_bytes(message, public_url) / 1000:.0f} kB",
         "Report goes to": campaign.owner,
     }

@@ -82,6 +82,8 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "//", "/"})
     steps = 0
+    # A few pieces may be long while a message is compiled: blocks within blocks.
+    counts_all = True
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
@@ -108,6 +110,20 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         if super().wrap_str_format(value) is not None:
             raise SecurityError("format is not allowed in a message; it has filters")
 
+    def concat(self, pieces: Iterable[str]) -> str:
+        """Join what was rendered; a message that grows without measure ends here."""
+        pieces = iter(pieces)
+        few = list(islice(pieces, FEW_PIECES))
+        length = sum(map(len, few)) if len(few) == FEW_PIECES or self.counts_all else 0
+        for piece in pieces:
+            few.append(piece)
+            length += len(piece)
+            if length > MOST_CHARACTERS:
+                break
+        if length > MOST_CHARACTERS:
+            raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
+        return "".join(few)
+
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MOST_STEPS:
@@ -126,6 +142,8 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
 class FillEnvironment(MessageEnvironment):
     """The same for one person's values: what costs more than a little is refused when it is compiled."""
+
+    counts_all = False
 
     def rounds(self, values: Any) -> Iterator[Any]:
         """What a loop goes through: rows, not letters, and not without end."""
@@ -153,21 +171,6 @@ class FillEnvironment(MessageEnvironment):
                 )
                 raise TemplateSyntaxError(told, loop.lineno, name, filename)
         return tree
-
-    @staticmethod
-    def concat(pieces: Iterable[str]) -> str:
-        """Join what was rendered; a message that grows without measure ends here."""
-        pieces = iter(pieces)
-        few = list(islice(pieces, FEW_PIECES))
-        if len(few) < FEW_PIECES:
-            return "".join(few)
-        length = sum(map(len, few))
-        for piece in pieces:
-            few.append(piece)
-            length += len(piece)
-            if length > MOST_CHARACTERS:
-                raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
-        return "".join(few)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return attr not in COSTLY and super().is_safe_attribute(obj, attr, value)

@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
+from pipelines.message.places import Places
+
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#\s.*?#\}", re.DOTALL)
 _TOKEN = re.compile(r"LMTAG(\d+)X")
 _COMMENT = re.compile(r"<!--\s*LMTAG(\d+)X\s*-->")
@@ -114,17 +116,28 @@ class ProjectLoader(BaseLoader):
         self._tags = tags
         # Path in the project → text as written: for saying where something is.
         self.sources: dict[str, str] = {}
+        # Marks every line with where it comes from, once that is to be told.
+        self.places: Places | None = None
 
     def get_source(
         self,
         environment: Environment,  # noqa: ARG002
         template: str,
     ) -> tuple[str, str, Callable[[], bool]]:
-        path = self._find(template)
+        path = self.find(template)
+        if path is None:
+            raise TemplateNotFound(template)
         shown = path.relative_to(self._project).as_posix()
         source = path.read_text(encoding="utf-8")
         self.sources[shown] = source
-        return self._tags.protect(source, shown), shown, lambda: True
+        return self.protected(source, shown), shown, lambda: True
+
+    def protected(self, source: str, shown: str) -> str:
+        """A source as Jinja gets it: its tags protected, its MJML with marks where they are asked for."""
+        protected = self._tags.protect(source, shown)
+        if self.places is None or not shown.endswith(".mjml.j2"):
+            return protected
+        return self.places.marked(protected, shown)
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """The templates of one folder, such as `blocks/button.mjml.j2`."""
@@ -134,12 +147,13 @@ class ProjectLoader(BaseLoader):
             for path in (root / folder).glob(f"*{suffix}")
         )
 
-    def _find(self, template: str) -> Path:
-        name = PurePosixPath(template)
+    def find(self, file: str) -> Path | None:
+        """The file of this name in the first root that has one; nothing outside of the roots."""
+        name = PurePosixPath(file)
         if not name.is_absolute() and ".." not in name.parts:
             for root in self._roots:
                 # Resolved, so that no symbolic link leads out of the root.
                 path = (root / name).resolve()
                 if path.is_file() and path.is_relative_to(root):
                     return path
-        raise TemplateNotFound(template)
+        return None

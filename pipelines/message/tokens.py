@@ -32,6 +32,7 @@ class Purpose(StrEnum):
     CLICK = "click"
     UNSUBSCRIBE = "unsubscribe"
     VIEW = "view"
+    PREFERENCES = "preferences"
 
 
 @dataclass(frozen=True)

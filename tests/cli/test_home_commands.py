@@ -250,4 +250,12 @@ def test_json_of_an_approval_is_one_document_on_stdout(shop: Any):
     (bundle,) = (shop.home.approvals / "autumn-thanks").glob("*.json")
     assert done.json()["expected"] > 50
     assert done.json()["hash"] == bundle.stem
+    assert {each["rule"] for each in done.json()["findings"]} == {"client-plainer"}
     assert done.err == ""
+
+
+def test_an_approval_tells_what_lint_warns_of(shop: Any):
+    said = shop.run("campaign", "approve", "autumn-thanks", "--by", "ines").succeeded().err
+
+    assert "· client-plainer  HTML has " in said
+    assert "✓ autumn-thanks approved by ines" in said

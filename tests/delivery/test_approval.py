@@ -94,7 +94,7 @@ def test_a_folder_with_problems_is_not_approved_and_every_one_is_named(demo: Dem
         approval.approve(demo.campaign, by="test", workspace=demo.workspace)
 
     assert "Did you mean 'bought_last_30_days'?" in str(refused.value)
-    assert "is not MJML" in str(refused.value)
+    assert "'no MJML' stands outside of <mjml>" in str(refused.value)
 
 
 def test_an_audience_planned_under_an_earlier_approval_is_held(demo: Demo):

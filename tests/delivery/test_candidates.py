@@ -285,3 +285,17 @@ def test_a_draft_further_up_is_not_approved(demo: Demo):
 
     with pytest.raises(CampaignInvalid, match=r"reads segments\.middle, a draft"):
         approve(demo)
+
+
+def test_a_candidate_is_told_which_of_the_message_s_segments_they_are_in(people: Lake):
+    texts = {
+        "buyers": text(BUYERS),
+        "parisians": text("select contact_id from core.contacts where city = 'Paris'"),
+        "everybody": text("select contact_id from core.contacts"),
+    }
+    asked = campaign(["buyers"]).model_copy(update={"segments": ["parisians", "everybody"]})
+
+    found = chosen(asked, people, texts)
+
+    told = dict(found.select("contact_id", "segments").rows())
+    assert told == {1: ["parisians", "everybody"], 2: ["everybody"]}

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from html import unescape
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from jinja2 import DictLoader, nodes
@@ -228,8 +229,8 @@ def test_a_starter_reads_well_for_somebody_with_every_field_and_somebody_without
 def test_what_outlook_alone_reads_opens_and_closes_as_often(name):
     message = starter(name)
 
-    for attributes in ({}, {"recommended": PRODUCTS}):
-        page = filled(message, attributes=attributes).html.split("</head>")[1]
+    for products in ([], PRODUCTS):
+        page = filled(message, recommended=products).html.split("</head>")[1]
         outlook = re.sub(r"<!--\[if [^]]*\]>|<!\[endif\]-->", "", page)
         for element in ("table", "tr", "td"):
             assert len(re.findall(rf"<{element}\b", outlook)) == outlook.count(f"</{element}>")
@@ -239,11 +240,14 @@ def test_what_outlook_alone_reads_opens_and_closes_as_often(name):
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_hostile_value_changes_no_element_of_a_starter(name, value):
     message = starter(name)
-    fields = {field: value for field in message.default_fields if field != "attributes"}
-    recommended = [dict.fromkeys(("id", "name", "price"), value)] * 3
+    ours = ("attributes", "recommended")
+    fields = {field: value for field in message.default_fields if field not in ours}
 
-    harmless = filled(message, **dict.fromkeys(fields, "Ada"))
-    found = filled(message, **fields, attributes={"recommended": recommended})
+    def products(told: str) -> list[dict[str, Any]]:
+        return [{"id": told, "name": told, "price_minor": 400, "currency": "GBP"}] * 3
+
+    harmless = filled(message, **dict.fromkeys(fields, "Ada"), recommended=products("Ada"))
+    found = filled(message, **fields, recommended=products(value))
 
     assert _Skeleton(found.html).found == _Skeleton(harmless.html).found
     assert not {"\r", "\n"} & set(found.subject + found.preheader)

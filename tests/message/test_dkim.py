@@ -95,6 +95,18 @@ def test_both_signatures_are_read_with_the_records_that_were_published(
     assert [line for line in raw.split(b"\r\n") if len(line) > 78] == []
 
 
+def test_an_address_beyond_ascii_is_signed_as_it_stands(
+    keys: tuple[DkimKey, ...], verified: Verify
+):
+    headers = [(name, "用户@shop.example" if name == "To" else value) for name, value in HEADERS]
+    message = composed(headers, text_part("plain", "Hello"), text_part("html", "<p>Hello</p>"))
+
+    raw = Signer(keys).signed(message, NOON)
+
+    assert verified(raw) == [True, True]
+    assert verified(raw.replace("用户".encode(), "用戸".encode())) == [False, False]
+
+
 def by_opendkim(raw: bytes, keys: tuple[DkimKey, ...], folder: Path) -> list[str]:
     """What OpenDKIM says of each signature: pass or fail."""
     lines = [f"{key.selector}._domainkey.{key.domain} {published_record(key)}\n" for key in keys]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.campaigns.campaign import discover
+from pipelines.campaigns.campaign import discover, load
 from pipelines.message.compile import compile_message
-from pipelines.message.lint.rules import Severity, findings
+from pipelines.message.lint.rules import (
+    RULES,
+    Severity,
+    findings,
+    lint,
+    refused_allowances,
+)
 
 from .lint_letters import PAGE, SHORT_TEXT, letter, linked, named
 
@@ -36,6 +44,65 @@ def test_a_finding_names_the_address_the_contrast_and_the_bytes():
     assert findings(letter('<p style="color:#999999">Pale words</p>'))[0].what == (
         "is #999999 on #ffffff, a contrast of 2.8:1; text of 16 px needs 4.5:1"
     )
+
+
+def test_every_language_is_looked_at_and_what_all_share_is_told_once():
+    own = {"links": ["http://shop.example/"]}
+    german = letter('<p><a href="[[link:0]]">x</a></p><p style="color:#999999">Blass</p>', **own)
+    german = german.model_copy(update={"language": "de", "subjects": {"a": ""}})
+    message = letter('<p><a href="[[link:0]]">x</a></p>', **own)
+
+    found = findings(message.model_copy(update={"translations": {"de": german}}))
+
+    assert [(each.rule.name, each.where) for each in found] == [
+        ("link-not-https", "link"),
+        ("subject-empty", "subject of 'a' (de)"),
+        ("contrast-low", "text 'Blass' (de)"),
+    ]
+
+
+def test_an_allowed_finding_says_why_and_comes_after_the_others_of_its_kind():
+    message = letter(
+        '<p><a href="[[link:0]]">a</a><a href="[[link:1]]">b</a></p>',
+        links=["http://shop.example/", "https://10.0.0.1/"],
+    )
+    allowed = {"link-not-https": "No https there yet"}
+
+    found = findings(message, allowed=allowed)
+
+    assert [(each.rule.name, each.allowed) for each in found] == [
+        ("link-private-host", ""),
+        ("link-not-https", "No https there yet"),
+    ]
+    assert [each.what for each in lint(message, allowed=allowed)] == [found[0].what]
+
+
+def test_what_law_and_safety_ask_for_is_never_allowed():
+    message = letter(html="<html><body>[[preheader]]<script></script>[[pixel]]</body></html>")
+    allowed = {rule.name: "We do not want it" for rule in RULES}
+
+    found = findings(message, allowed=allowed)
+
+    never = {each.rule.name for each in found if each.is_error}
+    assert never == {"unsubscribe-missing", "postal-address-missing", "active-content"}
+    assert len(refused_allowances(allowed)) == sum(not rule.may_be_allowed for rule in RULES)
+
+
+def test_the_page_names_every_rule_that_can_never_be_allowed(project):
+    (told,) = re.findall(
+        r"can never be allowed:\n(.*?)\n\n", (project / "docs/lint.md").read_text(), re.DOTALL
+    )
+
+    named = re.findall(r"`([a-z-]+)`", told)
+
+    assert named == [rule.name for rule in RULES if not rule.may_be_allowed]
+
+
+def test_a_campaign_that_allows_nothing_is_kept_as_it_was(project):
+    campaign = load(project, "autumn-thanks")
+
+    assert "lint" not in campaign.model_dump(mode="json")
+    assert campaign.lint.allow == {}
 
 
 def test_the_size_counts_click_addresses_and_the_pixel():

@@ -6,6 +6,10 @@ import pytest
 from jinja2 import DictLoader
 from jinja2.exceptions import SecurityError, TemplateError, TemplateNotFound, TemplateSyntaxError
 
+from pipelines.campaigns.campaign import load
+from pipelines.errors import TemplateInvalid
+from pipelines.message.compile import compile_message
+from pipelines.message.markup import unbounded
 from pipelines.message.sandbox import MOST_ROUNDS, compile_environment, fill_environment
 
 NAME = "x" * 100_000
@@ -107,3 +111,31 @@ def test_a_block_outside_the_project_is_not_found(name: str):
 
     with pytest.raises(TemplateNotFound):
         environment.from_string(f"[% include '{name}' %]").render()
+
+
+@pytest.mark.parametrize("file", ["body.mjml.j2", "body.html.j2"])
+@pytest.mark.parametrize("element", ["div", "span", "table"])
+def test_elements_that_would_end_the_process_are_counted_first(workshop, file, element):
+    folder = workshop / "assets/campaigns/autumn-thanks"
+    (folder / "body.mjml.j2").unlink()
+    (folder / file).write_text(f"<{element}>" * 20_000)
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compile_message(load(workshop, "autumn-thanks"), project=workshop)
+
+    assert "elements stand in each other 20,000 deep" in refused.value.problems[0].what
+
+
+def test_many_elements_beside_each_other_are_fine():
+    rows = "<table>" + "<tr><td>one<br><img src='x' alt='>'>" * 2_000 + "</table>"
+
+    assert unbounded(f"<div>{'<p>a paragraph' * 1_000}{rows}</div>") is None
+
+
+def test_a_message_that_grows_while_it_is_compiled_is_stopped(compiled):
+    long = "[% set long %]" + "x" * 100_000 + "[% endset %]"
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compiled(long + "[[ long ]]" * 12)
+
+    assert "longer than 1,000,000 characters" in refused.value.problems[0].what

@@ -27,30 +27,35 @@ UNSUBSCRIBE_MISSING = Rule(
     Severity.ERROR,
     "HTML or plain text without the unsubscribe link.",
     "Add [[ footer() ]] to the body, and [[ unsubscribe_url ]] to a body.txt.j2 of its own.",
+    may_be_allowed=False,
 )
 POSTAL_MISSING = Rule(
     "postal-address-missing",
     Severity.ERROR,
     "HTML or plain text without the brand's postal address, which the law asks for.",
     "Add [[ footer() ]] to the body, and [[ brand.postal_address ]] to a body.txt.j2 of its own.",
+    may_be_allowed=False,
 )
 TOO_LARGE = Rule(
     "html-too-large",
     Severity.ERROR,
     f"More than {LARGEST_HTML:,} bytes of HTML as sent: click addresses, pixel and values in it.",
     "Shorten the message: leave sections out, or link to them.",
+    may_be_allowed=False,
 )
 ACTIVE = Rule(
     "active-content",
     Severity.ERROR,
     "A script, form, frame or event handler, which no mail program runs.",
     "Take it away, and link to a page that does it.",
+    may_be_allowed=False,
 )
 MJML_LEFT = Rule(
     "mjml-unknown-element",
     Severity.ERROR,
     "An MJML element there is none of; it would be sent as it was written.",
     "Write an element MJML has.",
+    may_be_allowed=False,
 )
 ALT_MISSING = Rule(
     "image-alt-missing",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from pipelines.message.compiled import UNSUBSCRIBE, CompiledMessage
+from pipelines.message.compiled import OWN_PAGES, CompiledMessage
 from pipelines.message.lint.page import VALUE, Page
 from pipelines.message.lint.rule import Finding, Rule, Severity
 
@@ -19,18 +19,21 @@ EMPTY = Rule(
     Severity.ERROR,
     "A link or image without an address.",
     "Give it the address it should lead to, or take the link away.",
+    may_be_allowed=False,
 )
 PLACEHOLDER = Rule(
     "link-placeholder",
     Severity.ERROR,
     "An address somebody meant to replace: `#`, `javascript:`, TODO, example.com, a merge tag.",
     "Write the address it should lead to.",
+    may_be_allowed=False,
 )
 RELATIVE = Rule(
     "link-relative",
     Severity.ERROR,
     "An address without scheme or host; a mail has no page it could be relative to.",
     "Write the whole address, from https:// on.",
+    may_be_allowed=False,
 )
 PRIVATE = Rule(
     "link-private-host",
@@ -58,7 +61,7 @@ _PRIVATE_ENDS = (".localhost", ".local", ".internal", ".lan", ".intranet", ".hom
 def check(compiled: CompiledMessage, page: Page, public_url: str | None) -> Iterator[Finding]:
     """A finding for each address, the first rule it breaks."""
     own = public_url.rstrip("/") + "/" if public_url else None
-    for address, is_image in dict.fromkeys(_addresses(compiled, page)):
+    for address, is_image in dict.fromkeys(addresses(compiled, page)):
         if own and address.startswith(own):
             continue
         broken = _broken(address, page, is_image=is_image)
@@ -67,7 +70,8 @@ def check(compiled: CompiledMessage, page: Page, public_url: str | None) -> Iter
             yield rule.found("link", what)
 
 
-def _addresses(compiled: CompiledMessage, page: Page) -> Iterator[tuple[str, bool]]:
+def addresses(compiled: CompiledMessage, page: Page) -> Iterator[tuple[str, bool]]:
+    """Where links and images lead, and which is an image."""
     yield from ((address, False) for address in compiled.links)
     for element in page.elements:
         href = element.attributes.get("href")
@@ -80,7 +84,7 @@ def _addresses(compiled: CompiledMessage, page: Page) -> Iterator[tuple[str, boo
 
 def _broken(address: str, page: Page, *, is_image: bool) -> tuple[Rule, str] | None:
     shown = f"'{address[:80].replace(VALUE, '…')}'"
-    if address == UNSUBSCRIBE:
+    if address in OWN_PAGES:
         return None
     if not address:
         return EMPTY, f"{'an image' if is_image else 'a link'} has no address"

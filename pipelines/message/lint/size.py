@@ -20,7 +20,7 @@ def sent_bytes(compiled: CompiledMessage, public_url: str | None = None) -> int:
     variants. As it is compiled where no sample can be made, which check.py tells.
     """
     slug = compiled.feedback_id.partition(":")[0]
-    fields = {**SAMPLE, "attributes": defaultdict(str)}
+    fields = {**SAMPLE, "attributes": defaultdict(str), **compiled.samples}
     try:
         filler = Filler(
             compiled, public_url=public_url or USUAL_URL, campaign=slug, link_key=b"size"

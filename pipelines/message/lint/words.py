@@ -23,6 +23,7 @@ SUBJECT_EMPTY = Rule(
     Severity.ERROR,
     "A variant whose subject is empty.",
     "Write a subject in campaign.yaml.",
+    may_be_allowed=False,
 )
 SUBJECT_TOO_LONG = Rule(
     "subject-too-long",
@@ -53,6 +54,7 @@ REORDERED = Rule(
     Severity.ERROR,
     "A character that turns the direction of what follows, in a subject or name.",
     "Write it anew by hand; such characters come along when text is pasted.",
+    may_be_allowed=False,
 )
 INVISIBLE = Rule(
     "text-invisible",

@@ -1,0 +1,111 @@
+"""What one person gets, topic by topic, and how they change it themselves.
+
+Knows consents and the people store. Only what somebody agreed to, or left by themselves, can be chosen
+again here: no page makes a consent that was not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.campaigns.topics import Topic
+from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
+from pipelines.lake import Lake
+
+# Whoever complained, bounced or was erased does not come back by a tick in a box.
+THEIR_OWN = frozenset({Reason.UNSUBSCRIBED.value})
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What can be chosen and what is. `is_blocked`: they get nothing, for a reason that is not their own.
+
+    topics      topic → whether they get it now
+    is_counted  whether opens and clicks are recorded; None when they never agreed to it
+    """
+
+    topics: Mapping[str, bool]
+    is_blocked: bool
+    is_counted: bool | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whose choices: the contact, and the keyed hash of their address ('' where no audience tells it)."""
+
+    contact_id: int
+    address_hash: str
+
+
+def choices(
+    person: Person, topics: Mapping[str, Topic], people: PeopleStore, lake: Lake
+) -> Choices:
+    """How things stand with one person."""
+    decided = people.decisions(person.address_hash, person.contact_id)
+    is_blocked = any(scope is Scope.ALL and why not in THEIR_OWN for scope, _, why in decided)
+    left_all = any(scope is Scope.ALL for scope, _, _ in decided)
+    left = {key for scope, key, _ in decided if scope is Scope.TOPIC}
+    held = {key for scope, key, why in decided if scope is Scope.TOPIC and why not in THEIR_OWN}
+    agreed, tracking = _agreed(person.contact_id, topics, lake)
+    shown = {
+        key: not left_all and key not in left for key in topics if key in agreed and key not in held
+    }
+    withdrawn = person.contact_id in people.withdrawn_tracking()
+    return Choices(shown, is_blocked, (not withdrawn) if tracking else None)
+
+
+def choose(
+    person: Person,
+    wanted: Collection[str],
+    now: Choices,
+    people: PeopleStore,
+    *,
+    at: datetime,
+    origin: str,
+) -> list[str]:
+    """Make what they want so; returns the topics they left by it. Topics that are not offered are left alone.
+
+    What they leave is written first: at no time do they get what they do not want.
+    """
+    offered = set(now.topics)
+    unwanted = sorted(offered - set(wanted))
+    people.suppress(
+        Suppression(
+            person.address_hash,
+            person.contact_id,
+            Scope.TOPIC,
+            topic,
+            Reason.UNSUBSCRIBED,
+            at,
+            origin,
+        )
+        for topic in unwanted
+    )
+    back = sorted(offered & set(wanted))
+    if back and not now.is_blocked:
+        for scope, key in [*((Scope.TOPIC, topic) for topic in back), (Scope.ALL, "")]:
+            people.come_back(
+                person.address_hash, person.contact_id, scope=scope, scope_key=key, at=at
+            )
+    return [topic for topic in unwanted if now.topics[topic]]
+
+
+def _agreed(contact_id: int, topics: Mapping[str, Topic], lake: Lake) -> tuple[set[str], bool]:
+    """The topics of somebody's own newest yes, and whether they agreed to being counted."""
+    consents = lake.read("core.consents").filter(pl.col("contact_id") == contact_id)
+    rows = pl.DataFrame(
+        consents.select("purpose", "topic", "status", "recorded_at").collect()
+    ).sort("recorded_at", pl.col("status") == "withdrawn", nulls_last=False)
+    latest: dict[str, bool] = {}
+    tracking = False
+    for purpose, topic, status, _ in rows.rows():
+        if purpose != "marketing":
+            tracking = status == "granted"
+        else:
+            for key in topics if topic in (None, "*") else (topic,):
+                latest[key] = status == "granted"
+    return {key for key, is_granted in latest.items() if is_granted}, tracking

@@ -1,0 +1,108 @@
+"""What a message says differently: by segment, by country, with a code, with a list or without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.campaigns.campaign import load
+from pipelines.errors import Refused, TemplateInvalid
+from pipelines.message.compile import compile_message
+from pipelines.message.compiled import CompiledMessage
+
+SLUG = "autumn-thanks"
+LETTER = (
+    '[% extends "layouts/letter.mjml.j2" %][% block content %][% call text() %]<p>{}</p>'
+    "[% endcall %][% endblock %]"
+)
+
+
+@pytest.fixture
+def written(workshop: Path):
+    """Compiles a paragraph as the campaign's body, with these fields of campaign.yaml changed."""
+
+    def run(words: str, **changed: object) -> CompiledMessage:
+        folder = workshop / "assets/campaigns" / SLUG
+        (folder / "body.mjml.j2").write_text(LETTER.replace("{}", words))
+        file = folder / "campaign.yaml"
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changed}))
+        return compile_message(load(workshop, SLUG), project=workshop)
+
+    return run
+
+
+def told(refused: pytest.ExceptionInfo[TemplateInvalid]) -> str:
+    return "\n".join(each.what for each in refused.value.problems)
+
+
+def test_members_of_a_segment_read_something_else(written, fill):
+    words = "{% if 'vip' in segments %}For our best{% else %}For everybody{% endif %}"
+    message = written(words, segments=["vip"])
+
+    assert "For our best" in fill(message, segments=["vip"]).text
+    assert "For everybody" in fill(message, segments=[]).text
+    assert "For everybody" in fill(message).text
+
+
+def test_a_segment_the_campaign_does_not_list_is_no_silent_no(written):
+    with pytest.raises(TemplateInvalid) as refused:
+        written("{% if 'vpi' in segments %}x{% endif %}", segments=["vip"])
+
+    assert "'vpi' is not listed under segments" in told(refused)
+    assert "Did you mean 'vip'?" in told(refused)
+
+
+@pytest.mark.parametrize(
+    ("words", "how"), [("{{ coupon }}", "coupon: POOL"), ("{{ segments }}", "segments: […]")]
+)
+def test_a_name_that_needs_a_setting_says_which(written, words, how):
+    with pytest.raises(TemplateInvalid) as refused:
+        written(words)
+
+    assert how in told(refused)
+
+
+def test_a_country_reads_something_else(written, fill):
+    message = written("{% if country == 'FR' %}Livraison{% else %}Delivery{% endif %}")
+
+    assert "Livraison" in fill(message, country="FR").text
+    assert "Delivery" in fill(message, country="GB").text
+
+
+def test_whoever_has_no_code_gets_no_message(written, fill):
+    message = written("Your code: {{ coupon }}", coupon="autumn")
+
+    assert "Your code: A-1" in fill(message, coupon="A-1").text
+    for nothing in ({}, {"coupon": None}, {"coupon": ""}):
+        with pytest.raises(Refused, match="there is no coupon for this contact"):
+            fill(message, **nothing)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"recommended": None}, {"recommended": []}])
+def test_whoever_has_no_list_gets_the_campaign_s_own(written, fill, nothing):
+    words = "{% for each in recommended %}{{ each.name }};{% endfor %}"
+    message = written(words, fields={"recommended": [{"name": "Ink"}, {"name": "Paper"}]})
+
+    assert "Ink;Paper;" in fill(message, **nothing).text
+    assert "Fern;" in fill(message, recommended=[{"name": "Fern"}]).text
+
+
+def test_a_column_without_a_value_is_what_the_campaign_says(written, fill):
+    message = written("{{ tier }} {{ points }}", fields={"tier": "new", "points": 0})
+
+    assert "new 7" in fill(message, tier=None, points=7).text
+
+
+def test_links_to_the_page_and_to_preferences_are_signed_for_each(written, fill):
+    message = written(
+        '<a href="[[ view_url ]]">See it</a> <a href="[[ preferences_url ]]">Choose</a>'
+    )
+
+    ada, bert = fill(message), fill(message, first_name="Bert")
+
+    assert "https://edge.mill.example/v/" in ada.html
+    assert "https://edge.mill.example/p/" in ada.text
+    assert ada.html == bert.html.replace("Bert", "Ada")
+    assert message.links == [link for link in message.links if "edge" not in link]
