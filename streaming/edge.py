@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
 
 import orjson
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pipelines.clock import Clock, SystemClock
-from pipelines.delivery.people import PeopleStore, Reason, Scope
-from pipelines.engagement.events import MAX_USER_AGENT, Hit, Kind, network_of
+from pipelines.delivery.people import PeopleStore
+from pipelines.delivery.viewing import Viewing
+from pipelines.engagement.events import Kind
 from pipelines.errors import LettermillError
-from pipelines.message.tokens import Purpose, Token, read
-from pipelines.settings import Home, Settings
+from pipelines.message.tokens import Purpose
+from pipelines.settings import CHECKOUT, Home, Settings
 from streaming import forms, pages
+from streaming.answering import Edge, edge_of, not_found, token_of
+from streaming.choosing import leave, preferences
 from streaming.log import GroupCommit, LogWriter
 from streaming.lookups import Lookups
 from streaming.pages import HEADERS
@@ -41,120 +42,48 @@ HOST = "127.0.0.1"
 PIXEL = bytes.fromhex(
     "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
 )
-# A withdrawal of tracking takes effect within this time; asking at every pixel would cost a query.
-WITHDRAWN_SECONDS = 1.0
-
-Answer = TypeVar("Answer")
-
-
-@dataclass
-class Edge:
-    """Everything an answer needs. The people store lives on one thread, where SQLite wants it."""
-
-    home: Home
-    clock: Clock
-    log: GroupCommit
-    key: bytes
-    home_id: str
-    lookups: Lookups
-    people: PeopleStore
-    thread: ThreadPoolExecutor
-    _withdrawn: set[int] = field(default_factory=set)
-    _asked_at: float = float("-inf")
-
-    async def blocking(self, call: Callable[[], Answer]) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self.thread, call)
-
-    async def record(self, request: Request, token: Token, kind: Kind, **more: object) -> None:
-        """Log a hit, durably."""
-        values = {
-            "kind": kind,
-            "at": self.clock.now(),
-            "campaign": token.campaign,
-            "contact_id": token.contact_id,
-            "mark": secrets.token_hex(16),
-            "method": request.method,
-            "user_agent": request.headers.get("user-agent", "")[:MAX_USER_AGENT] or None,
-            "network": network_of(request.client.host if request.client else None),
-        }
-        await self.log.append(Hit.model_validate(values | more).to_bytes())
-
-    async def may_track(self, token: Token) -> bool:
-        """Whether this person still agrees to be counted, even for mail sent long ago."""
-        now = self.clock.monotonic()
-        if now - self._asked_at >= WITHDRAWN_SECONDS:
-            self._asked_at = now
-            self._withdrawn = await self.blocking(self.people.withdrawn_tracking)
-        return token.contact_id not in self._withdrawn
-
-
-def _edge(request: Request) -> Edge:
-    edge: Edge = request.app.state.edge
-    return edge
-
-
-def _token(request: Request, purpose: Purpose) -> Token | None:
-    return read(request.path_params["token"], purpose, _edge(request).key)
-
-
-def _not_found() -> Response:
-    return PlainTextResponse("Not found", status_code=404, headers=HEADERS)
 
 
 async def pixel(request: Request) -> Response:
-    token = _token(request, Purpose.OPEN)
+    token = token_of(request, Purpose.OPEN)
     if token is None:
-        return _not_found()
-    edge = _edge(request)
+        return not_found()
+    edge = edge_of(request)
     if request.method == "GET" and await edge.may_track(token):
         await edge.record(request, token, Kind.OPEN)
     return Response(PIXEL, media_type="image/gif", headers=HEADERS)
 
 
 async def click(request: Request) -> Response:
-    token = _token(request, Purpose.CLICK)
+    token = token_of(request, Purpose.CLICK)
     number = request.path_params["link"]
     if token is None or not (number.isascii() and number.isdigit() and len(number) < 6):
-        return _not_found()
-    edge = _edge(request)
+        return not_found()
+    edge = edge_of(request)
     link = int(number)
     url = await edge.blocking(lambda: edge.lookups.link(token.campaign, link))
     if url is None:
-        return _not_found()
+        return not_found()
     if request.method == "GET" and await edge.may_track(token):
         await edge.record(request, token, Kind.CLICK, link=link)
     return Response(status_code=302, headers={**HEADERS, "Location": url})
 
 
-async def leave(request: Request) -> Response:
-    token = _token(request, Purpose.UNSUBSCRIBE)
+async def view(request: Request) -> Response:
+    """One person's message as a page. Looking at it counts as nothing."""
+    token = token_of(request, Purpose.VIEW)
     if token is None:
-        return _not_found()
-    edge = _edge(request)
+        return not_found()
+    edge = edge_of(request)
     approved = await edge.blocking(lambda: edge.lookups.bundle(token.campaign))
-    topic = approved.topic.name() if approved else ""
-    sender = approved.brand.postal_address if approved else ""
-    if request.method != "POST":
-        page = pages.leave_page(topic=topic or "this newsletter", sender=sender)
-        return HTMLResponse(page, headers=HEADERS)
-    scope = forms.scope_to_leave(await forms.fields(request))
-    if scope is None:
-        return PlainTextResponse("Nothing was chosen", status_code=400, headers=HEADERS)
-    await _leave(request, token, scope)
-    what = topic if scope is Scope.TOPIC and topic else "all marketing mail"
-    return HTMLResponse(pages.left_page(what=what, sender=sender), headers=HEADERS)
-
-
-async def _leave(request: Request, token: Token, scope: Scope) -> None:
-    edge = _edge(request)
-    at = edge.clock.now()
-    await edge.blocking(
-        lambda: edge.lookups.suppress(
-            edge.people, token, reason=Reason.UNSUBSCRIBED, scope=scope, at=at
-        )
+    now = edge.clock.now()
+    # Not on the thread of clicks and unsubscribes: reading a contact takes longer than they may wait.
+    if approved is None:
+        return not_found()
+    page = await asyncio.get_running_loop().run_in_executor(
+        edge.reading, lambda: edge.viewing.page(approved, token.contact_id, now=now)
     )
-    # The decision holds by now; the log only tells the reports.
-    await edge.record(request, token, Kind.UNSUBSCRIBE, mark=scope.value, detail=scope.value)
+    return HTMLResponse(page, headers=pages.MESSAGE_HEADERS) if page else not_found()
 
 
 async def health(request: Request) -> Response:  # noqa: ARG001
@@ -162,15 +91,25 @@ async def health(request: Request) -> Response:  # noqa: ARG001
 
 
 async def who(request: Request) -> Response:
-    return JSONResponse({"home_id": _edge(request).home_id}, headers=HEADERS)
+    return JSONResponse({"home_id": edge_of(request).home_id}, headers=HEADERS)
 
 
-def make_app(home: Home, clock: Clock) -> Starlette:
-    """The edge of a home. It holds the log's partition while it runs."""
+def make_app(
+    home: Home, clock: Clock, *, project: Path = CHECKOUT, public_url: str = ""
+) -> Starlette:
+    """The edge of a home. It holds the log's partition while it runs.
+
+    project     whose topics can be chosen
+    public_url  its own address, for the links of a message it shows
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        with LogWriter(home.event_log, PARTITION) as writer, ThreadPoolExecutor(1) as thread:
+        with (
+            LogWriter(home.event_log, PARTITION) as writer,
+            ThreadPoolExecutor(1) as thread,
+            ThreadPoolExecutor(1) as reading,
+        ):
             loop = asyncio.get_running_loop()
             people = await loop.run_in_executor(thread, PeopleStore, home.people)
             app.state.edge = Edge(
@@ -182,6 +121,9 @@ def make_app(home: Home, clock: Clock) -> Starlette:
                 lookups=Lookups(home),
                 people=people,
                 thread=thread,
+                viewing=Viewing(home, public_url),
+                reading=reading,
+                project=project,
             )
             yield
 
@@ -190,6 +132,8 @@ def make_app(home: Home, clock: Clock) -> Starlette:
             Route("/o/{token}.gif", pixel, methods=["GET"]),
             Route("/c/{token}/{link}", click, methods=["GET"]),
             Route("/u/{token}", leave, methods=["GET", "POST"]),
+            Route("/p/{token}", preferences, methods=["GET", "POST"]),
+            Route("/v/{token}", view, methods=["GET"]),
             Route("/healthz", health, methods=["GET"]),
             Route("/.well-known/lettermill", who, methods=["GET"]),
         ],
@@ -226,7 +170,7 @@ def main() -> int:
         home = Home(settings.home)
         home.identity()
         config = uvicorn.Config(
-            make_app(home, SystemClock()),
+            make_app(home, SystemClock(), project=settings.project, public_url=settings.public_url),
             host=HOST,
             port=settings.edge_port,
             log_level="warning",

@@ -18,7 +18,12 @@ class TooLarge(Exception):
 
 
 async def fields(request: Request) -> dict[str, str]:
-    """The text fields of a form; none when it is not one. Raises TooLarge."""
+    """The text fields of a form, of one name the last; none when it is not one. Raises TooLarge."""
+    return {name: values[-1] for name, values in (await listed(request)).items()}
+
+
+async def listed(request: Request) -> dict[str, list[str]]:
+    """The text fields of a form with all their values; none when it is not one. Raises TooLarge."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -29,10 +34,14 @@ async def fields(request: Request) -> dict[str, str]:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     try:
-        form = await Request(request.scope, whole).form(max_files=4, max_fields=16)
+        form = await Request(request.scope, whole).form(max_files=4, max_fields=64)
     except HTTPException:
         return {}
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+    found: dict[str, list[str]] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def scope_to_leave(form: dict[str, str]) -> Scope | None:
