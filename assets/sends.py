@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.shown import sample
 from pipelines.delivery.overview import sends_of, unaccounted
+from pipelines.delivery.pausing import pause
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.partitions import CAMPAIGN
 from pipelines.resources import WorkspaceResource
@@ -39,7 +40,12 @@ def sends(
     """One row per recipient and campaign, exported from the ledger: what became of each."""
     key, space = context.partition_key, workspace.open()
     consent = Consent(late=config.accept_late, ledger=config.accept_ledger)
-    result = send_campaign(key, space, consent=consent)
+    try:
+        result = send_campaign(key, space, consent=consent)
+    except dg.DagsterExecutionInterruptedError:
+        now = space.clock.now()
+        pause(space.home.ledgers, key, by="Dagster", why="its run was terminated", at=now)
+        raise
     missing = unaccounted(key, space)
     context.log.info("campaign=%s sent=%d epoch=%d", key, result.sent_this_run, result.epoch)
     counts = {state.replace("_", " "): count for state, count in result.counts.items()}

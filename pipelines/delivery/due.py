@@ -16,6 +16,7 @@ from pipelines.delivery.approval import approved
 from pipelines.delivery.audience import Decision
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import is_held
+from pipelines.delivery.pausing import paused
 from pipelines.delivery.send_times import first_due, last_due
 from pipelines.delivery.states import State
 from pipelines.errors import Problem, SendHeld
@@ -63,6 +64,8 @@ def hold_when_overdue(bundle: Bundle, now: datetime) -> None:
 
 
 def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
+    if (pause := paused(workspace.home.ledgers, bundle.key)) is not None:
+        return Due(bundle.key, start=False, why=str(pause))
     first = first_due(bundle.campaign)
     if first is not None and now < first:
         return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")

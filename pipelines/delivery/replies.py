@@ -1,7 +1,7 @@
 """What an SMTP reply means for the recipient, the address and the campaign.
 
-A table read from the top; the class digit of the basic code wins over the enhanced one. Reply text
-is hostile input: it is cut, cleaned and masked before anybody keeps it.
+The table is data, replies.yaml, read from the top; the class digit of the basic code wins over the
+enhanced one. Reply text is hostile input: it is cut, cleaned and masked before anybody keeps it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from pathlib import Path
 
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+TABLE = Path(__file__).with_name("replies.yaml")
 TEXT_CHARACTERS = 1000
 LONGEST_READ = 2000
 _ENHANCED = re.compile(r"^\s*([245]\.\d{1,3}\.\d{1,3})\b")
@@ -53,34 +59,53 @@ class Reply:
         return f"{self.code} {clean}".strip()[:TEXT_CHARACTERS]
 
 
-# (basic code, enhanced code without its class digit, text): the first row that fits counts.
-_TABLE: tuple[tuple[str, str, str, ReplyClass], ...] = (
-    (r"5..", r"", r"relay(ing)? (access )?denied|unable to relay", ReplyClass.RELAY),
-    (r"530|535", r"", r"", ReplyClass.RELAY),
-    (r"...", r"7\.(2[0-79]|30|515)", r"", ReplyClass.AUTHENTICATION),
-    (r"...", r"", r"\b(spf|dkim|dmarc)\b", ReplyClass.AUTHENTICATION),
-    (r"4..", r"7\.(0|28|500|650|651)", r"", ReplyClass.RATE),
-    (r"...", r"", r"at a rate that prevents|sending quota exceeded", ReplyClass.RATE),
-    (r"5..", r"", r"doesn't have a \S{1,60} account", ReplyClass.UNKNOWN_USER),
-    (r"4..", r"", r"TSS0\d|rate.?limit|too many|throttl", ReplyClass.RATE),
-    (r"4..", r"2\.2", r"", ReplyClass.OVER_QUOTA),
-    (r"5..", r"2\.2", r"", ReplyClass.OVER_QUOTA),
-    (r"552|452", r"", r"quota|mailbox (is )?full", ReplyClass.OVER_QUOTA),
-    (r"421|450|451|452", r"", r"", ReplyClass.BUSY),
-    (r"5..", r"", r"spamhaus|blocklist|blacklist|spam", ReplyClass.POLICY),
-    (r"5..", r"1\.(0|1|2|3|6|10)|4\.4", r"", ReplyClass.UNKNOWN_USER),
-    (r"5..", r"2\.1", r"", ReplyClass.DISABLED),
-    (r"525", r"7\.13", r"", ReplyClass.DISABLED),
-    (r"5..", r"3\.4|5\.\d+|6\.\d+", r"", ReplyClass.FORMAT),
-    (r"5..", r"7\.\d+", r"", ReplyClass.POLICY),
-    (r"55[01]", r"$", r"(user|mailbox|recipient).*(unknown|not (found|exist))|no such user",
-     ReplyClass.UNKNOWN_USER),
-    (r"554", r"$", r"", ReplyClass.POLICY),
-)  # fmt: skip
-_RULES = tuple(
-    (re.compile(code), re.compile(enhanced), re.compile(text, re.IGNORECASE), meaning)
-    for code, enhanced, text, meaning in _TABLE
-)
+class Retry(StrEnum):
+    """When the same message is tried again."""
+
+    NEVER = "never"
+    SOON = "soon"
+    LATER = "later"
+
+
+class Then(StrEnum):
+    """What becomes of the campaign, or of the destination."""
+
+    NOTHING = "nothing"
+    SLOW = "slow"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class Meaning(BaseModel):
+    """What a class of replies is about, and what follows from one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str
+    retry: Retry
+    suppress: bool
+    then: Then
+
+
+@dataclass(frozen=True)
+class _Rule:
+    code: re.Pattern[str]
+    enhanced: re.Pattern[str] | None
+    is_bare: bool
+    text: re.Pattern[str]
+    meaning: ReplyClass
+
+    def fits(self, code: str, detail: str, text: str) -> bool:
+        if not self.code.fullmatch(code) or (self.is_bare and detail):
+            return False
+        if self.enhanced is not None and not self.enhanced.fullmatch(detail):
+            return False
+        return self.text.search(text) is not None
+
+
+def meaning(kind: ReplyClass) -> Meaning:
+    """What follows from a reply of this class."""
+    return _table()[0][kind]
 
 
 def classify(reply: Reply) -> ReplyClass:
@@ -90,14 +115,26 @@ def classify(reply: Reply) -> ReplyClass:
     code, detail = str(reply.code), reply.enhanced.partition(".")[2]
     # Without addresses: whoever is called spamela is no spam.
     text = _ADDRESS.sub("", reply.text[:LONGEST_READ])
-    for code_fits, detail_fits, text_fits, meaning in _RULES:
-        wanted = detail_fits.pattern
-        detail_ok = not wanted or (detail == "" if wanted == "$" else detail_fits.fullmatch(detail))
-        if code_fits.fullmatch(code) and detail_ok and text_fits.search(text):
-            return meaning
-    return ReplyClass.OTHER
+    rules = _table()[1]
+    return next((rule.meaning for rule in rules if rule.fits(code, detail, text)), ReplyClass.OTHER)
 
 
 def is_hard(reply: Reply) -> bool:
     """Whether the address is known not to exist: the only reply that suppresses it at once."""
-    return reply.code >= 500 and classify(reply) is ReplyClass.UNKNOWN_USER
+    return reply.code >= 500 and meaning(classify(reply)).suppress
+
+
+@cache
+def _table() -> tuple[dict[ReplyClass, Meaning], tuple[_Rule, ...]]:
+    values = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    meanings = {
+        ReplyClass(name): Meaning.model_validate(told) for name, told in values["classes"].items()
+    }
+    return meanings, tuple(_rule(**row) for row in values["rules"])
+
+
+def _rule(code: str, text: str = "", enhanced: str = "", who: str = "", **named: str) -> _Rule:  # noqa: ARG001
+    is_bare = enhanced == "-"
+    detail = re.compile(enhanced) if enhanced and not is_bare else None
+    words = re.compile(text, re.IGNORECASE)
+    return _Rule(re.compile(code), detail, is_bare, words, ReplyClass(named["class"]))

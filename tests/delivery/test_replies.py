@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.delivery.replies import TEXT_CHARACTERS, Reply, ReplyClass, classify, is_hard
+from pipelines.delivery.replies import (
+    TEXT_CHARACTERS,
+    Reply,
+    ReplyClass,
+    Then,
+    classify,
+    is_hard,
+    meaning,
+)
 
 ACCEPTED, UNKNOWN, DISABLED = ReplyClass.ACCEPTED, ReplyClass.UNKNOWN_USER, ReplyClass.DISABLED
 QUOTA, RATE, BUSY, POLICY = (
@@ -41,6 +49,9 @@ SAID = [
     ("outlook", 550, "5.7.1 Messages from [192.0.2.1] weren't sent: block list (S3140)", POLICY),
     ("outlook", 550, "5.7.64 TenantAttribution; Relay Access Denied", RELAY),
     ("yahoo", 421, "4.7.0 [TSS04] Messages temporarily deferred: unexpected volume", RATE),
+    ("yahoo", 421, "[TS01] Messages from 192.0.2.1 temporarily deferred due to user complaints", RATE),
+    ("outlook", 550, "SC-001 (SNT004-MC1F1) Unfortunately, messages weren't sent. (SC-001)", POLICY),
+    ("gmx", 554, "Transaction failed. Reject due to policy restrictions. error: cama", POLICY),
     ("yahoo", 421, "Resources temporarily unavailable. Please try again later [#4.16.1]", BUSY),
     ("yahoo", 553, "5.7.1 [BL21] Connections will not be accepted", POLICY),
     ("yahoo", 554, "Message not allowed - [PH01] Email not accepted for policy reasons.", POLICY),
@@ -69,6 +80,15 @@ def test_a_reply_means_what_its_provider_means_by_it(code: int, text: str, meani
 )
 def test_only_an_unknown_user_is_hard(code: int, text: str, meaning: ReplyClass):
     assert is_hard(Reply(code, text)) is (meaning is UNKNOWN)
+
+
+def test_what_follows_from_every_class_is_said_and_only_an_unknown_user_is_suppressed():
+    followed = {kind: meaning(kind) for kind in ReplyClass}
+
+    assert [kind for kind, each in followed.items() if each.suppress] == [UNKNOWN]
+    assert followed[RELAY].then is Then.STOP
+    assert {followed[kind].then for kind in (AUTH, POLICY, FORMAT)} == {Then.PAUSE}
+    assert followed[RATE].then is Then.SLOW
 
 
 @settings(deadline=None)
