@@ -60,8 +60,9 @@ lock: $(READY)  ## Pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --no-strip-extras --quiet --upgrade --output-file requirements.lock
 
-bench: $(READY)  ## Run the benchmarks (needs PostgreSQL 15 beside the segments)
+bench: $(READY)  ## Run the benchmarks (needs PostgreSQL 15 beside the segments, postfix beside the sends)
 	@$(BIN)/python -m bench pipeline
 	@$(BIN)/python -m bench hostile
 	@$(BIN)/python -m bench render
 	@$(BIN)/python -m bench segments
+	@$(BIN)/python -m bench send

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import hostile, pipeline, render, segments
+from bench import hostile, pipeline, render, segments, send
 from bench.figure import Figure
 
 BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
     "pipeline": pipeline.figures,
     "render": render.figures,
     "segments": segments.figures,
+    "send": send.figures,
 }
 
 

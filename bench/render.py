@@ -95,9 +95,10 @@ def _peak_mb() -> float:
 
 def _bare(filler: Filler) -> Callable[[Recipient], object]:
     """Jinja alone: the same templates with the same values, already signed links among them."""
-    templates = filler._templates["a", True]
+    language = filler._first
+    templates = language.templates["a", True]
     parts = [templates.subject, templates.preheader, templates.html, templates.text]
-    values, _ = filler._values(_person(0))
+    values, _ = filler._values(language, _person(0))
     values["_preheader"] = "Chosen for you"
 
     def render(person: Recipient) -> list[str]:

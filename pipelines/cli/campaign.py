@@ -178,14 +178,22 @@ def resolve(slug: Slug) -> None:
 
 
 @app.command()
-def why(slug: Slug, contact_id: int) -> None:
-    """The whole story of one contact in a campaign."""
-    told = overview.why(slug, contact_id, workspace())
-    if not told:
-        console.print(f"contact {contact_id} is no candidate of {slug}")
+def why(
+    slug: Slug, who: Annotated[str, typer.Argument(help="Their address, or their contact id.")]
+) -> None:
+    """The whole story of one person in a campaign: planned, sent, and what came after."""
+    space = workspace()
+    contacts = overview.contacts_of(who, space)
+    if not contacts:
+        console.print("[red]✗[/] nobody here has this address or id")
         raise typer.Exit(1)
-    for line in told:
-        out.print(line, highlight=False)
+    told = [(contact, overview.why(slug, contact, space)) for contact in contacts]
+    for contact, lines in told:
+        out.print(f"contact {contact}", highlight=False)
+        for line in lines or [f"is no candidate of {slug}"]:
+            out.print(f"  {line}", highlight=False)
+    if not any(lines for _, lines in told):
+        raise typer.Exit(1)
 
 
 def _show(found: overview.Status) -> None:

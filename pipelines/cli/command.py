@@ -13,6 +13,7 @@ from pipelines.cli import (
     campaign,
     campaign_cases,
     campaign_check,
+    campaign_control,
     campaign_preview,
     campaign_trial,
     coupon,
@@ -47,6 +48,8 @@ campaign.app.command("check")(campaign_check.check)
 campaign.app.command("preview")(campaign_preview.preview)
 campaign.app.command("test")(campaign_cases.run_tests)
 campaign.app.command("test-send")(campaign_trial.send_test)
+for name in ("pause", "resume", "cancel", "retry-failed"):
+    campaign.app.command(name)(getattr(campaign_control, name.replace("-", "_")))
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(template.app, name="template")
 app.add_typer(coupon.app, name="coupon")

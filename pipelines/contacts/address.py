@@ -6,7 +6,6 @@ nothing of whether anybody reads there.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import unicodedata
 
@@ -69,7 +68,7 @@ def normalise_series(addresses: pl.Series) -> pl.DataFrame:
 
 def address_hash(normalised: str, key: bytes) -> str:
     """A keyed hash that outlives the address: it can be compared, not guessed without the key."""
-    return hmac.new(key, normalised.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS]
+    return hmac.digest(key, normalised.encode(), "sha256").hex()[:HASH_DIGITS]
 
 
 def hash_series(normalised: pl.Series, key: bytes) -> pl.Series:

@@ -1,4 +1,7 @@
-"""Claim a shard's due recipients, batch after batch, with their contact's fields as they are now."""
+"""Claim a shard's due recipients, batch after batch, with their contact's fields as they are now.
+
+The audience is read in windows of recipients, so that memory does not grow with it.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +18,42 @@ from pipelines.delivery.states import Candidate
 from pipelines.lake import Lake
 from pipelines.settings import Home
 
+# Recipients of all shards together; half a row group, each of which is read twice therefore.
+WINDOW = 65_536
+MEMORY = "128MB"
+PLANNED = ("recipient", "contact_id", "address_hash", "variant", "is_tracked", "fields")
+CURRENT = ("address", "address_normalised", "attributes", *CONTACT_FIELDS)
+
 
 @dataclass(frozen=True)
 class Shard:
-    """The recipients of one worker: those whose number is `number` modulo `of`. One epoch of one campaign."""
+    """The recipients of one worker: those whose number is `number` modulo `of`. One epoch of one campaign.
+
+    size   how many recipients all shards have together
+    """
 
     campaign: str
     number: int
     of: int
     epoch: int
+    size: int
     pins: Mapping[str, int]
 
 
 def claim(
-    shard: Shard, home: Home, *, ledger: Ledger, marks: Marks, clock: Clock
+    shard: Shard,
+    home: Home,
+    *,
+    ledger: Ledger,
+    marks: Marks,
+    clock: Clock,
+    window: int = WINDOW,
 ) -> Iterator[list[Row]]:
     """Rows of campaigns.audience whose claim is on disk. Raises LedgerRefused in a past epoch.
 
     The next batch is claimed when it is asked for.
     """
-    for rows in _due(shard, home, clock):
+    for rows in _due(shard, home, clock, window):
         candidates = [Candidate(r["contact_id"], r["address_hash"], r["recipient"]) for r in rows]
         taken = ledger.claim(
             candidates, marks=marks, epoch=shard.epoch, worker=shard.number, at=clock.now()
@@ -43,27 +62,40 @@ def claim(
         yield [row for row in rows if row["recipient"] in mine]
 
 
-def _due(shard: Shard, home: Home, clock: Clock) -> Iterator[list[Row]]:
+def _due(shard: Shard, home: Home, clock: Clock, window: int) -> Iterator[list[Row]]:
     """The shard's due recipients, in order, claimed before or not."""
-    lake = Lake(home.lake)
-    columns = ", ".join(f"contact.{name}" for name in CONTACT_FIELDS)
-    connection: Any = lake.connect(("campaigns.audience", "core.contacts"), shard.pins, threads=1)
-    reader = connection.sql(
-        f"select audience.recipient, contact_id, audience.address_hash, audience.variant,"
-        f" audience.is_tracked, audience.fields, contact.address, contact.address_normalised,"
-        f" contact.attributes, {columns}"
-        " from campaigns.audience as audience left join core.contacts as contact using (contact_id)"
-        " where campaign = ? and decision = 'mail' and recipient % ? = ? and send_at <= ?"
-        " order by recipient",
-        params=[shard.campaign, shard.of, shard.number, clock.now()],
-    ).to_arrow_reader(BATCH)
-    key = home.key("addresses")
-    for batch in reader:
-        rows: list[Row] = batch.to_pylist()
-        for row in rows:
-            # The address may be another one than when the audience was planned, and then its
-            # hash is what must be unique and not suppressed.
-            row["planned_hash"] = row["address_hash"]
-            if row["address_normalised"] is not None:
-                row["address_hash"] = address_hash(row["address_normalised"], key)
-        yield rows
+    lake, key = Lake(home.lake), home.key("addresses")
+    tables = ("campaigns.audience", "core.contacts")
+    connection: Any = lake.connect(tables, shard.pins, memory=MEMORY, threads=1)
+    names = (*PLANNED, *CURRENT)
+    for first in range(0, shard.size, window):
+        _open_window(connection, shard, range(first, first + window), clock)
+        while batch := connection.fetchmany(BATCH):
+            rows: list[Row] = [dict(zip(names, values, strict=True)) for values in batch]
+            for row in rows:
+                # The address may be another one than when the audience was planned, and then its
+                # hash is what must be unique and not suppressed.
+                row["planned_hash"] = row["address_hash"]
+                if row["address_normalised"] is not None:
+                    row["address_hash"] = address_hash(row["address_normalised"], key)
+            yield rows
+
+
+def _open_window(connection: Any, shard: Shard, numbers: range, clock: Clock) -> None:
+    """Begin to read the due recipients among these numbers."""
+    connection.execute(
+        f"create or replace temp table due as select {', '.join(PLANNED)} from campaigns.audience"
+        " where campaign = ? and decision = 'mail' and recipient >= ? and recipient < ?"
+        " and recipient % ? = ? and send_at <= ?",
+        [shard.campaign, numbers.start, numbers.stop, shard.of, shard.number, clock.now()],
+    )
+    # As numbers and not as a join, so that files and row groups without them are not read.
+    bounds = connection.execute("select min(contact_id), max(contact_id) from due").fetchone()
+    planned = ", ".join(f"due.{name}" for name in PLANNED)
+    current = ", ".join(f"contact.{name}" for name in CURRENT)
+    connection.execute(
+        f"select {planned}, {current} from due left join"
+        " (select * from core.contacts where contact_id between ? and ?) as contact"
+        " using (contact_id) order by recipient",
+        list(bounds),
+    )

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipelines.delivery import ledger_sql
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.states import FINAL, Candidate, Settlement, State
 from pipelines.errors import LedgerRefused, Problem
@@ -20,52 +21,11 @@ from pipelines.errors import LedgerRefused, Problem
 __all__ = ["BATCH", "FINAL", "Candidate", "Ledger", "Settlement", "State", "micros"]
 
 BATCH = 256
+CACHE_KB = 24_576
+CHECKPOINT_PAGES = 4_000
 BUSY_SECONDS = 30.0
 RECOVERED_RETRY = timedelta(minutes=5)
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-_SCHEMA = """
-create table if not exists meta (name text primary key, value text not null) without rowid;
-create table if not exists sends (
-  contact_id integer primary key,
-  address_hash text not null unique,
-  recipient integer not null,
-  state text not null,
-  reason text,
-  attempts integer not null default 0,
-  reply_class text,
-  reply text,
-  message_id text,
-  claimed_at integer,
-  settled_at integer,
-  next_at integer,
-  epoch integer not null,
-  worker integer not null
-);
-create index if not exists sends_by_state on sends (state, next_at);
-"""
-_CLAIM = """
-insert into sends (contact_id, address_hash, recipient, state, attempts, claimed_at, epoch, worker)
-values (?, ?, ?, 'claimed', 1, ?, ?, ?)
-on conflict (contact_id) do update set state = 'claimed', address_hash = excluded.address_hash,
-  recipient = excluded.recipient, attempts = attempts + 1, claimed_at = excluded.claimed_at,
-  settled_at = null, next_at = null, reason = null, reply_class = null, reply = null,
-  epoch = excluded.epoch, worker = excluded.worker
-"""
-# Its own hash would not be unique; a state that is final stays.
-_DUPLICATE = """
-insert into sends (contact_id, address_hash, recipient, state, reason, settled_at, epoch, worker)
-values (?, ?, ?, 'withheld', 'duplicate_address', ?, ?, ?)
-on conflict (contact_id) do update set state = 'withheld', reason = 'duplicate_address',
-  address_hash = excluded.address_hash, settled_at = excluded.settled_at, next_at = null
-where state in ('deferred', 'confirmed_unsent') or (state = 'claimed' and epoch < excluded.epoch)
-"""
-_SETTLE = """
-update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
-  settled_at = ?, next_at = ?
-where contact_id = ? and state = 'claimed' and epoch = ?
-"""
 
 
 def micros(at: datetime | None) -> int | None:
@@ -83,7 +43,12 @@ class Ledger:
         try:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
-            self._db.executescript(_SCHEMA)
+            # Hashes fall anywhere in their index: with SQLite's own 2 MB each claim of a large send
+            # reads pages it had before.
+            self._db.execute(f"pragma cache_size = -{CACHE_KB}")
+            # Every commit is on disk as it is; its pages are moved to their place in larger steps.
+            self._db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self._db.executescript(ledger_sql.SCHEMA)
         except sqlite3.DatabaseError as error:
             self._db.close()
             do = "Nobody was mailed. Restore it from a backup; or move it away and send with --accept"
@@ -124,11 +89,11 @@ class Ledger:
                 # Before the commit: a crash between the two leaves no older mark to be believed.
                 marks[candidate.recipient] = Mark.CLAIMED
             self._db.executemany(
-                _CLAIM,
+                ledger_sql.CLAIM,
                 [(c.contact_id, c.address_hash, c.recipient, now, epoch, worker) for c in taken],
             )
             self._db.executemany(
-                _DUPLICATE,
+                ledger_sql.DUPLICATE,
                 [
                     (c.contact_id, f"duplicate:{c.contact_id}", c.recipient, now, epoch, worker)
                     for c in twice
@@ -164,13 +129,14 @@ class Ledger:
 
     def settle(self, settlements: Iterable[Settlement], *, epoch: int, at: datetime) -> None:
         """Write what became of claims of this epoch."""
+        now = micros(at)
         rows = [
-            (s.state, s.reason, s.reply_class, s.reply, s.message_id, micros(at), micros(s.next_at),
+            (s.state, s.reason, s.reply_class, s.reply, s.message_id, now, micros(s.next_at),
              s.contact_id, epoch)
             for s in settlements
         ]  # fmt: skip
         with _Transaction(self._db):
-            self._db.executemany(_SETTLE, rows)
+            self._db.executemany(ledger_sql.SETTLE, rows)
 
     def begin_epoch(self, *, marks: Marks, at: datetime) -> int:
         """Settle what a dead run left, then raise the epoch. Only under the campaign's lock."""
@@ -253,6 +219,38 @@ class Ledger:
             )
             return self._db.total_changes - before
 
+    def cancel(self, candidates: Iterable[Candidate], *, at: datetime) -> int:
+        """Give up on everybody who may still be sent to: those of these without a row, and those who
+        wait for another try. Returns how many. Only under the campaign's lock."""
+        rows = ((c.contact_id, c.address_hash, c.recipient, micros(at)) for c in candidates)
+        with _Transaction(self._db):
+            before = self._db.total_changes
+            self._db.execute(
+                "update sends set state = 'cancelled', settled_at = ?, next_at = null"
+                " where state in ('deferred', 'confirmed_unsent')",
+                (micros(at),),
+            )
+            self._db.executemany(
+                "insert into sends (contact_id, address_hash, recipient, state, settled_at, epoch, worker)"
+                " values (?, ?, ?, 'cancelled', ?, 0, 0) on conflict do nothing",
+                rows,
+            )
+            return self._db.total_changes - before
+
+    def try_again(self, reply_classes: Iterable[str], *, at: datetime) -> int:
+        """Let those be tried once more who were refused with one of these meanings, or given up on.
+
+        Returns how many. Whoever is in doubt is not among them. Only under the campaign's lock.
+        """
+        wanted = list(reply_classes)
+        slots = ",".join("?" * len(wanted))
+        with _Transaction(self._db):
+            return self._db.execute(
+                "update sends set state = 'deferred', reason = 'tried_again', next_at = ?"
+                f" where state = 'expired' or (state = 'rejected' and reply_class in ({slots}))",
+                (micros(at), *wanted),
+            ).rowcount
+
     def counts(self) -> dict[str, int]:
         """Recipients by state; states nobody is in are left out."""
         rows = self._db.execute("select state, count(*) from sends group by state order by state")
@@ -278,6 +276,13 @@ class Ledger:
         cursor = self._db.execute(f"select * from sends {where} order by recipient", values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def between(self, columns: Iterable[str], first: int, last: int) -> list[tuple[Any, ...]]:
+        """The rows of contacts from the first to the last in these columns; times in microseconds."""
+        wanted = ", ".join(columns)
+        return self._db.execute(
+            f"select {wanted} from sends where contact_id between ? and ?", (first, last)
+        ).fetchall()
 
 
 def reached_by_others(folder: Path, slug: str, key: str) -> set[int]:

@@ -66,8 +66,8 @@ class Letters:
 
     def _recipient(self, row: Row) -> Recipient:
         fields = {name: row[name] for name in CONTACT_FIELDS}
-        fields["attributes"] = json.loads(row["attributes"] or "{}")
-        fields.update(json.loads(row["fields"] or "{}"))
+        fields["attributes"] = json.loads(row["attributes"]) if row["attributes"] else {}
+        fields.update(json.loads(row["fields"]) if row["fields"] else {})
         return Recipient(
             contact_id=row["contact_id"],
             address=row["address"],

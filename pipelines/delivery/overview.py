@@ -5,13 +5,16 @@ Reads only. The numbers add up: mail = the sum of the ledger's states + not yet 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
+from pipelines.contacts.address import normalise
+from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.states import State
-from pipelines.schema import AUDIENCE, SENDS
+from pipelines.schema import AUDIENCE, ENGAGEMENT_EVENTS, SENDS
 from pipelines.workspace import Workspace
 
 UNCLAIMED = "unclaimed"
@@ -48,10 +51,24 @@ def unaccounted(key: str, workspace: Workspace) -> int:
     return missing + strange + sends.height - sends["contact_id"].n_unique()
 
 
+def contacts_of(who: str, workspace: Workspace) -> list[int]:
+    """The contacts with an address, or the one with this id; several may share an address."""
+    contacts = workspace.lake.read("core.contacts")
+    if who.isascii() and who.isdigit():
+        found = contacts.filter(pl.col("contact_id") == int(who))
+    else:
+        try:
+            found = contacts.filter(pl.col("address_normalised") == normalise(who))
+        except ValueError:
+            return []
+    return pl.DataFrame(found.select("contact_id").collect())["contact_id"].sort().to_list()
+
+
 def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
-    """What was decided about a contact and what became of it, a sentence a line."""
-    audience = _rows(key, AUDIENCE.name, workspace).filter(pl.col("contact_id") == contact_id)
-    sends = _rows(key, SENDS.name, workspace).filter(pl.col("contact_id") == contact_id)
+    """What was decided about a contact, what became of it and what they did, a sentence a line."""
+    mine = pl.col("contact_id") == contact_id
+    audience = _rows(key, AUDIENCE.name, workspace).filter(mine)
+    sends = _rows(key, SENDS.name, workspace).filter(mine)
     lines = []
     for row in audience.iter_rows(named=True):
         is_told = row["reason"] and row["reason"] != row["decision"]
@@ -61,10 +78,34 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
         lines.append(f"{row['planned_at']:%Y-%m-%d %H:%M} planned: {decision}{reason}{variant}")
     for row in sends.iter_rows(named=True):
         at = f"{row['settled_at']:%Y-%m-%d %H:%M}" if row["settled_at"] else "not yet"
+        reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
         reply = f", reply {row['reply_class']}" if row["reply_class"] else ""
         attempts = "1 attempt" if row["attempts"] == 1 else f"{row['attempts']} attempts"
-        lines.append(f"{at} {row['state'].replace('_', ' ')} after {attempts}{reply}")
-    return lines
+        lines.append(f"{at} {row['state'].replace('_', ' ')}{reason} after {attempts}{reply}")
+    if not lines:
+        return []
+    return [*lines, *_deeds(key, contact_id, workspace), *_decisions(audience, workspace)]
+
+
+def _deeds(key: str, contact_id: int, workspace: Workspace) -> Iterator[str]:
+    """What they did with it, or a machine on their behalf."""
+    events = workspace.lake.read(ENGAGEMENT_EVENTS.name).filter(
+        pl.col("campaign") == key, pl.col("contact_id") == contact_id
+    )
+    for row in pl.DataFrame(events.sort("occurred_at").collect()).iter_rows(named=True):
+        link = f", link {row['link']}" if row["link"] is not None else ""
+        detail = f" ({row['detail']})" if row["detail"] else ""
+        machine = f", by a machine: {row['verdict']}" if row["is_machine"] else ""
+        yield f"{row['occurred_at']:%Y-%m-%d %H:%M} {row['kind']}{detail}{link}{machine}"
+
+
+def _decisions(audience: pl.DataFrame, workspace: Workspace) -> Iterator[str]:
+    """What stands against mailing them now."""
+    people = PeopleStore(workspace.home.people)
+    for row in audience.iter_rows(named=True):
+        for scope, name, reason in people.decisions(row["address_hash"] or "", row["contact_id"]):
+            what = f"{scope.value} {name}".strip()
+            yield f"now suppressed for {what}: {reason.replace('_', ' ')}"
 
 
 def sends_of(key: str, workspace: Workspace) -> pl.DataFrame:

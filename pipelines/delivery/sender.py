@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -20,15 +20,16 @@ from typing import NoReturn
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
+from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
-from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.relay import Relay, probe
 from pipelines.delivery.states import Candidate, State
-from pipelines.delivery.worker import Task, work
+from pipelines.delivery.worker import Ended, Task, work
 from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
-from pipelines.schema import LEDGER_HEADS, SENDS, UTC_TIME
+from pipelines.lake import Lake
+from pipelines.schema import LEDGER_HEADS, UTC_TIME
 from pipelines.settings import DeliveryMode, Settings, machine_id
 from pipelines.workspace import Workspace
 
@@ -72,31 +73,26 @@ def send(order: SendOrder) -> SendResult:
     asyncio.run(probe(order.relay))
     lock = CampaignLock(space.home.ledgers / f"{key}.lock")
     try:
-        mailed = _mailed(order)  # under the lock: a plan may have been under way
-        ledger = _ledger(order, mailed)
-        marks = Marks(space.home.ledgers / f"{key}.marks", mailed.height)
+        # Under the lock: a plan may have been under way.
+        size = audience_size(key, space.lake)
+        ledger = _ledger(order)
+        marks = Marks(space.home.ledgers / f"{key}.marks", size)
         epoch = _begin(order, ledger, marks)
         before = ledger.counts().get(State.ACCEPTED.value, 0)
         try:
-            _run_workers(order, epoch=epoch, size=mailed.height, lock=lock)
+            _run_workers(order, epoch=epoch, size=size, lock=lock)
         finally:
-            _export(order, ledger, mailed)
+            export(key, ledger, space)
             counts = ledger.counts()
             ledger.close()
             marks.close()
     finally:
         lock.release()
     sent = counts.get(State.ACCEPTED.value, 0) - before
-    return SendResult(counts, mailed.height, sent, epoch, space.clock.monotonic() - started)
+    return SendResult(counts, size, sent, epoch, space.clock.monotonic() - started)
 
 
-def _mailed(order: SendOrder) -> pl.DataFrame:
-    audience = order.workspace.lake.read("campaigns.audience")
-    mine = audience.filter(pl.col("campaign") == order.bundle.key, pl.col("decision") == "mail")
-    return pl.DataFrame(mine.sort("recipient").collect())
-
-
-def _ledger(order: SendOrder, mailed: pl.DataFrame) -> Ledger:
+def _ledger(order: SendOrder) -> Ledger:
     """Open the campaign's ledger. Raises LedgerRefused when it is not the one the lake knows."""
     space, key = order.workspace, order.bundle.key
     path = space.home.ledgers / f"{key}.sqlite"
@@ -123,7 +119,7 @@ def _ledger(order: SendOrder, mailed: pl.DataFrame) -> Ledger:
         )
         raise LedgerRefused(f"the ledger of {key} cannot be trusted", problems, do=do)
     if problems:
-        ledger.doubt(_candidates(mailed), at=space.clock.now())
+        ledger.doubt(_candidates(key, space.lake), at=space.clock.now())
         ledger.set_meta(epoch=str(max(head, ledger.epoch)))
     ledger.set_meta(**here, bundle=order.bundle.content_hash)
     return ledger
@@ -158,9 +154,9 @@ def _remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _candidates(mailed: pl.DataFrame) -> list[Candidate]:
-    rows = mailed.select("contact_id", "address_hash", "recipient").rows()
-    return [Candidate(*row) for row in rows]
+def _candidates(key: str, lake: Lake) -> Iterator[Candidate]:
+    columns = mailed(key, lake).select("contact_id", "address_hash", "recipient")
+    return (Candidate(*row) for row in pl.DataFrame(columns.collect()).iter_rows())
 
 
 def _begin(order: SendOrder, ledger: Ledger, marks: Marks) -> int:
@@ -216,6 +212,7 @@ def _run_workers(order: SendOrder, *, epoch: int, size: int, lock: CampaignLock)
 def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> int:
     """Follow the workers to their end; returns how many of them said that all was well."""
     done = finished = 0
+    unopened: RelayUnavailable | None = None
     while pipes:
         for pipe in wait(pipes, GLANCE_SECONDS):
             assert isinstance(pipe, Pipe)
@@ -224,12 +221,18 @@ def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> int:
             except EOFError:
                 pipes.remove(pipe)
                 continue
-            if isinstance(told, RelayUnavailable):
-                raise told
+            if isinstance(told, Ended):
+                if told.for_all:
+                    raise told.why
+                # The others have connections, this one got none: what they send is sent.
+                unopened = told.why
+                continue
             finished += told is None
             done += told or 0
             if order.progress is not None:
                 order.progress(done, size)
+    if unopened is not None:
+        raise unopened
     return finished
 
 
@@ -251,32 +254,3 @@ def _raise_cut_short(order: SendOrder, died: int) -> NoReturn:
     told = f"{died} ended before their work was done"
     do = f"Run it again, nobody is mailed twice: lettermill campaign send {order.bundle.key}"
     raise LedgerRefused("a send was cut short", [Problem("workers", told)], do=do)
-
-
-def _export(order: SendOrder, ledger: Ledger, mailed: pl.DataFrame) -> None:
-    """Put the ledger's rows, and who is not yet claimed, into campaigns.sends."""
-    frame = export_sends(order.bundle.key, ledger, mailed)
-    space = order.workspace
-    space.lake.replace(SENDS, frame, campaign=order.bundle.key)
-    accepted = frame.filter(state=State.ACCEPTED.value)["contact_id"].to_list()
-    PeopleStore(space.home.people).record_mailed(accepted, order.bundle.key, space.clock.now())
-
-
-def export_sends(key: str, ledger: Ledger, mailed: pl.DataFrame) -> pl.DataFrame:
-    """One row per recipient of the audience, in the shape of campaigns.sends."""
-    kinds = {
-        "contact_id": pl.Int64, "state": pl.String, "reason": pl.String, "attempts": pl.Int64,
-        "reply_class": pl.String, "message_id": pl.String, "claimed_at": pl.Int64, "settled_at": pl.Int64,
-    }  # fmt: skip
-    rows = [tuple(row[name] for name in kinds) for row in ledger.rows()]
-    known = pl.DataFrame(rows, schema=kinds, orient="row").with_columns(
-        pl.from_epoch(pl.col("claimed_at", "settled_at"), "us").dt.replace_time_zone("UTC")
-    )
-    joined = mailed.select("contact_id", "recipient", "variant", "is_tracked").join(
-        known, on="contact_id", how="left"
-    )
-    return joined.with_columns(
-        campaign=pl.lit(key),
-        state=pl.col("state").fill_null("unclaimed"),
-        attempts=pl.col("attempts").fill_null(0),
-    ).select(SENDS.schema.names())

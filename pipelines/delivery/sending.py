@@ -17,15 +17,15 @@ import polars as pl
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import approval, sink
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
+from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
 from pipelines.delivery.relay import Relay
-from pipelines.delivery.sender import Progress, SendOrder, SendResult, export_sends, send
+from pipelines.delivery.sender import Progress, SendOrder, SendResult, send
 from pipelines.delivery.states import State
 from pipelines.errors import Problem, SendHeld
 from pipelines.message.fill import message_id
-from pipelines.schema import SENDS
 from pipelines.settings import DeliveryMode
 from pipelines.workspace import Workspace
 
@@ -51,22 +51,20 @@ def send_campaign(
     """Send what is due of the approved bundle to its frozen audience. Raises SendHeld with the reason."""
     consent = consent or Consent()
     bundle = approval.approved(key, workspace)
-    mailed = _mailed(key, workspace)
     if not consent.late and overdue(bundle, workspace.clock.now()):
         if left_to_do(bundle, workspace).expiring:
-            ended = _give_up(bundle, workspace, mailed)
+            ended = _give_up(bundle, workspace)
             if not ended.unclaimed:
                 return ended
         hold_when_overdue(bundle, workspace.clock.now())
-    _same_approval(bundle, mailed)
-    approval.expected(bundle, mailed.height)
+    approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with relay_of(workspace) as relay:
         return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
 
 
-def _give_up(bundle: Bundle, workspace: Workspace, mailed: pl.DataFrame) -> SendResult:
+def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
     """The last word on whoever was deferred for `expires_after` when a campaign's time is over."""
     key, now = bundle.key, workspace.clock.now()
     started = workspace.clock.monotonic()
@@ -74,18 +72,22 @@ def _give_up(bundle: Bundle, workspace: Workspace, mailed: pl.DataFrame) -> Send
     try:
         ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
         ledger.expire(tried_before=now - bundle.campaign.expires_after, at=now)
-        workspace.lake.replace(SENDS, export_sends(key, ledger, mailed), campaign=key)
+        export(key, ledger, workspace)
         counts, epoch = ledger.counts(), ledger.epoch
         ledger.close()
     finally:
         lock.release()
-    return SendResult(counts, mailed.height, 0, epoch, workspace.clock.monotonic() - started)
+    size = audience_size(key, workspace.lake)
+    return SendResult(counts, size, 0, epoch, workspace.clock.monotonic() - started)
 
 
-def _same_approval(bundle: Bundle, mailed: pl.DataFrame) -> None:
-    """No message goes to an audience that was planned under another approval."""
-    if mailed.filter(pl.col("bundle") != bundle.content_hash).is_empty():
-        return
+def _planned(bundle: Bundle, workspace: Workspace) -> int:
+    """How many are to be mailed. Raises SendHeld when they were planned under another approval."""
+    other = pl.col("bundle") != bundle.content_hash
+    planned = mailed(bundle.key, workspace.lake).select(pl.len(), other.any().alias("is_other"))
+    size, is_other = pl.DataFrame(planned.collect()).row(0)
+    if not is_other:
+        return int(size)
     told = "was planned under an earlier approval than the one in force"
     do = f"Nobody was mailed. Plan it anew: materialise campaigns/audience for {bundle.key}"
     raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
@@ -111,8 +113,7 @@ def resolve(key: str, workspace: Workspace) -> dict[str, int]:
             )
         verdicts = list(_verdicts(bundle, ledger, workspace))
         ledger.resolve(verdicts, at=workspace.clock.now())
-        frame = export_sends(key, ledger, _mailed(key, workspace))
-        workspace.lake.replace(SENDS, frame, campaign=key)
+        export(key, ledger, workspace)
         ledger.close()
     finally:
         lock.release()
@@ -137,12 +138,6 @@ def _received(workspace: Workspace) -> set[str]:
             with path.open("rb") as file:
                 found.add(str(BytesHeaderParser().parse(file)["Message-ID"]).strip())
     return found
-
-
-def _mailed(key: str, workspace: Workspace) -> pl.DataFrame:
-    audience = workspace.lake.read("campaigns.audience")
-    mine = audience.filter(pl.col("campaign") == key, pl.col("decision") == "mail")
-    return pl.DataFrame(mine.sort("recipient").collect())
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+RETRY_AFTER = timedelta(minutes=5)
 
 
 class State(StrEnum):
@@ -27,7 +29,7 @@ class State(StrEnum):
 FINAL = frozenset(State) - {State.CLAIMED, State.DEFERRED, State.CONFIRMED_UNSENT}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One recipient a worker would like to claim."""
 
@@ -36,7 +38,7 @@ class Candidate:
     recipient: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What became of one claim."""
 

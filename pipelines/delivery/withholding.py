@@ -1,11 +1,13 @@
 """Who is not to be mailed after all, though the audience says so: asked again before each envelope.
 
-People leave between planning and sending. What the people store holds counts from the next
-envelope on; a decision that came with an export counts within a second of its table's commit.
+People leave between planning and sending. Whom the people store stops is looked up as they are
+claimed, and its changes from then on count within a tenth of a second of their commit; a decision
+that came with an export within a second of its table's. So memory grows with neither.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,12 @@ from pipelines.delivery.ledger import reached_by_others
 from pipelines.delivery.people import PeopleStore
 from pipelines.lake import Lake
 
-CONSENTS = "core.consents"
+CONSENTS, IDENTITIES = "core.consents", "core.identities"
+# The law is a second; asking costs a system call.
+ASK_SECONDS = 0.1
 GLANCE_SECONDS = 1.0
+# Contacts whose consents are read at once.
+CHUNK = 100_000
 
 
 class Withholding:
@@ -31,25 +37,53 @@ class Withholding:
         self, bundle: Bundle, people: PeopleStore, lake: Lake, clock: Clock, ledgers: Path
     ) -> None:
         self._bundle, self._people, self._lake, self._clock = bundle, people, lake, clock
-        self._changes = -1
+        self._topic, self._brand = bundle.campaign.topic, bundle.campaign.brand
+        self._asked = self._glanced = float("-inf")
+        # Before anybody is looked up: what is decided after that is heard of as a change.
+        self._changes, self._newest = people.changes(), people.newest_change()
         self._hashes: set[str] = set()
         self._contacts: set[int] = set()
-        self._glanced = float("-inf")
-        self._version: int | None = None
+        self._versions: list[int | None] = []
         self._disagreed: set[int] = set()
+        self._merged: dict[int, set[int]] = {}
         # Two occurrences may be planned before either is sent: the second finds the first's ledger.
         once = bundle.campaign.once_per == "campaign"
         self._elsewhere = (
             reached_by_others(ledgers, slug_of(bundle.key), bundle.key) if once else set()
         )
 
+    def look(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Look up rows of campaigns.audience that were just claimed: sets `is_stopped` of each."""
+        self._glance()
+        # A decision goes with the person: those of contacts that were merged into theirs count.
+        persons = [{row["contact_id"], *self._merged.get(row["contact_id"], ())} for row in rows]
+        hashes, contacts = self._people.stopped(
+            {row[name] for row in rows for name in ("address_hash", "planned_hash")},
+            set().union(*persons),
+            topic=self._topic,
+            brand=self._brand,
+        )
+        for row, person in zip(rows, persons, strict=True):
+            row["is_stopped"] = (
+                row["address_hash"] in hashes
+                or row["planned_hash"] in hashes
+                or not contacts.isdisjoint(person)
+            )
+
     def reason(self, row: dict[str, Any]) -> str | None:
-        """Why this recipient of campaigns.audience gets nothing; None when nothing stands against it."""
-        self._ask_people()
-        self._ask_consents()
+        """Why this recipient gets nothing; None when nothing stands against it."""
+        now = self._clock.monotonic()
+        if now - self._asked >= ASK_SECONDS:
+            self._asked = now
+            self._ask_people()
+            self._glance()
         contact = row["contact_id"]
-        hashes = {row["address_hash"], row["planned_hash"]}
-        if hashes & self._hashes or contact in self._contacts:
+        if (
+            row["is_stopped"]
+            or contact in self._contacts
+            or row["address_hash"] in self._hashes
+            or row["planned_hash"] in self._hashes
+        ):
             return "suppressed_since"
         if contact in self._disagreed:
             return "consent_withdrawn"
@@ -58,26 +92,58 @@ class Withholding:
         return "erased" if row["address"] is None else None
 
     def _ask_people(self) -> None:
+        """Take in whose decisions were made or ended since the last time."""
         if (changes := self._people.changes()) == self._changes:
             return
-        topic, brand = self._bundle.campaign.topic, self._bundle.campaign.brand
-        self._hashes = self._people.suppressed_hashes(topic, brand)
-        self._contacts = survivors(self._people.suppressed_contacts(topic, brand), self._lake)
+        self._newest, hashes, contacts = self._people.changed_since(self._newest)
+        stopped = self._people.stopped(hashes, contacts, topic=self._topic, brand=self._brand)
+        self._hashes = (self._hashes - hashes) | stopped[0]
+        self._contacts = (self._contacts - contacts) | survivors(stopped[1], self._lake)
         self._changes = changes
 
-    def _ask_consents(self) -> None:
+    def _glance(self) -> None:
+        """See whether consents or identities have a new version, and read them if so."""
         now = self._clock.monotonic()
         if now - self._glanced < GLANCE_SECONDS:
             return
         self._glanced = now
-        if (version := self._lake.version(CONSENTS)) == self._version:
+        versions = [self._lake.version(name) for name in (CONSENTS, IDENTITIES)]
+        if versions == self._versions:
             return
-        consents = audience.on_topic(
-            self._lake.read(CONSENTS, version), self._bundle.campaign.topic
-        )
-        rows = self._lake.read("campaigns.audience").filter(
+        self._disagreed = set().union(*self._disagreeing(versions[0]))
+        self._merged = _merged(self._lake, versions[1])
+        self._versions = versions
+
+    def _disagreeing(self, version: int | None) -> Iterator[set[int]]:
+        """Of those to be mailed, whose newest decision is no; some contacts at a time."""
+        consents = audience.on_topic(self._lake.read(CONSENTS, version), self._topic)
+        mailed = self._lake.read("campaigns.audience").filter(
             pl.col("campaign") == self._bundle.key,
             pl.col("decision") == audience.Decision.MAIL.value,
         )
-        self._disagreed = audience.no_longer_agreed(consents, rows)
-        self._version = version
+        contact = pl.col("contact_id")
+        known = mailed.select(pl.len(), contact.min().alias("low"), contact.max().alias("high"))
+        count, low, high = pl.DataFrame(known.collect()).row(0)
+        if not count:
+            return
+        step = (high - low) // (count // CHUNK + 1) + 1
+        for first in range(low, high + 1, step):
+            some = (contact >= first) & (contact < first + step)
+            yield audience.no_longer_agreed(consents.filter(some), mailed.filter(some))
+
+
+def _merged(lake: Lake, version: int | None) -> dict[int, set[int]]:
+    """For each contact that others were merged into, however many steps ago: those others."""
+    rows = lake.read(IDENTITIES, version).filter(pl.col("source") == "merged")
+    pairs = dict(
+        pl.DataFrame(
+            rows.select(pl.col("external_id").cast(pl.Int64), "contact_id").collect()
+        ).rows()
+    )
+    found: dict[int, set[int]] = {}
+    for contact in pairs:
+        into = pairs.get(contact)
+        while into is not None and contact not in found.setdefault(into, set()):
+            found[into].add(contact)
+            into = pairs.get(into)
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,17 +39,23 @@ USUAL = {
     "rset": b"250 2.0.0 ok",
     "quit": b"221 2.0.0 bye",
 }
+Reply = bytes | None | Callable[[int], bytes | None]
 
 
 @dataclass
 class Scripted:
-    """An SMTP server on loopback. It answers each stage from `replies` (None: drop) and takes notes."""
+    """An SMTP server on loopback. It answers each stage from `replies` (None: drop) and takes notes.
 
-    replies: dict[str, bytes | None]
+    A reply may be a function of how often its stage was reached, over all connections.
+    """
+
+    replies: dict[str, Reply]
     port: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     commands: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    said: bytes = b""
 
     @property
     def relay(self) -> Relay:
@@ -61,7 +68,7 @@ class Scripted:
             self.commands.append(line.rstrip())
             stage = line[:4].decode().lower()
             stays = self._say(stage, writer)
-            if stays and stage == "data" and (self.replies["data"] or b"").startswith(b"354"):
+            if stays and stage == "data" and self.said.startswith(b"354"):
                 stays = await self._body(reader, writer)
         writer.close()
 
@@ -79,7 +86,10 @@ class Scripted:
         return self._say("dot", writer)
 
     def _say(self, stage: str, writer: asyncio.StreamWriter) -> bool:
-        reply = self.replies[stage]
+        self.counts[stage] += 1
+        found = self.replies[stage]
+        reply = found(self.counts[stage]) if callable(found) else found
+        self.said = reply or b""
         if reply is None:
             writer.transport.abort()
             return False
@@ -92,7 +102,7 @@ Speaker = Callable[..., AbstractAsyncContextManager[Scripted]]
 
 
 @asynccontextmanager
-async def _speaking(**replies: bytes | None) -> AsyncIterator[Scripted]:
+async def _speaking(**replies: Reply) -> AsyncIterator[Scripted]:
     scripted = Scripted({**USUAL, **replies})
     server = await asyncio.start_server(scripted.talk, "127.0.0.1", 0)
     scripted.port = server.sockets[0].getsockname()[1]

@@ -14,6 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pipelines.delivery.claims import Shard, claim
+from pipelines.delivery.export import export_sends, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.sending import Consent, send_campaign
@@ -249,3 +251,41 @@ def test_who_accepts_an_older_ledger_keeps_what_it_proves_and_doubts_the_rest(se
 
     assert result.counts == {"accepted": 50, "in_doubt": everybody - 50}
     assert kept(sent) == everybody
+
+
+def test_an_export_in_chunks_is_the_whole(sent: Demo):
+    ledger = Ledger(sent.home.ledgers / f"{sent.campaign}.sqlite")
+    recipients = mailed(sent.campaign, sent.workspace.lake)
+
+    some = export_sends(sent.campaign, ledger, recipients, chunk=7)
+    whole = export_sends(sent.campaign, ledger, recipients)
+
+    assert some.equals(whole)
+    assert sorted(whole["recipient"]) == list(range(recipients.collect().height))
+    assert set(whole["state"]) == {"accepted"}
+
+
+@pytest.mark.parametrize("window", [1, 17, 1_000])
+def test_whatever_is_read_at_once_everybody_is_claimed_once(demo: Demo, window: int):
+    space, key = demo.workspace, demo.campaign
+    size = mailed(key, space.lake).collect().height
+    ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
+    marks = Marks(space.home.ledgers / f"{key}.marks", size)
+    epoch = ledger.begin_epoch(marks=marks, at=space.clock.now())
+    pins = space.lake.pin(("campaigns.audience", "core.contacts"))
+
+    claimed = [
+        (row["recipient"], row["address"] is not None)
+        for number in range(2)
+        for rows in claim(
+            Shard(key, number, 2, epoch, size, pins),
+            space.home,
+            ledger=ledger,
+            marks=marks,
+            clock=space.clock,
+            window=window,
+        )
+        for row in rows
+    ]
+
+    assert sorted(claimed) == [(number, True) for number in range(size)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 import pytest
 
-from pipelines.delivery.overview import status, unaccounted, why
+from pipelines.delivery.overview import contacts_of, status, unaccounted, why
+from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.demo.prepare import Demo
-from pipelines.schema import AUDIENCE, SENDS
+from pipelines.schema import AUDIENCE, ENGAGEMENT_EVENTS, SENDS
 
 pytestmark = pytest.mark.slow
 
@@ -97,3 +100,42 @@ def test_the_story_of_who_gets_nothing_says_why(sent: Demo, decision: str, reaso
 
 def test_of_a_contact_who_was_no_candidate_there_is_no_story(sent: Demo):
     assert why(sent.campaign, -1, sent.workspace) == []
+
+
+def test_the_story_goes_on_with_what_they_did_and_what_stands_against_them_now(sent: Demo):
+    row = table(sent, AUDIENCE.name).filter(decision="mail").row(0, named=True)
+    contact, lake = row["contact_id"], sent.workspace.lake
+    events = [
+        {"kind": "click", "link": 2, "is_machine": True, "verdict": "scanner"},
+        {"kind": "unsubscribe", "detail": "topic", "is_machine": False},
+    ]
+    common = {"campaign": sent.campaign, "contact_id": contact, "occurred_at": row["planned_at"]}
+    rows = [{"event_id": str(n), **common, **each} for n, each in enumerate(events)]
+    rows[1]["occurred_at"] += timedelta(minutes=1)
+    lake.append(ENGAGEMENT_EVENTS, pl.DataFrame(rows, schema=ENGAGEMENT_EVENTS.schema))
+    decision = Suppression(
+        row["address_hash"],
+        contact,
+        Scope.TOPIC,
+        "news",
+        Reason.UNSUBSCRIBED,
+        row["planned_at"],
+        "t",
+    )
+    PeopleStore(sent.home.people).suppress([decision])
+
+    *_, click, left, now = why(sent.campaign, contact, sent.workspace)
+
+    assert click.endswith("click, link 2, by a machine: scanner")
+    assert left.endswith("unsubscribe (topic)")
+    assert now == "now suppressed for topic news: unsubscribed"
+
+
+def test_somebody_is_found_by_address_or_by_id(sent: Demo):
+    contacts = sent.workspace.lake.read("core.contacts").filter(pl.col("address").is_not_null())
+    contact, address = contacts.select("contact_id", "address").collect().row(0)
+
+    assert contact in contacts_of(f" {address.upper()} ", sent.workspace)
+    assert contacts_of(str(contact), sent.workspace) == [contact]
+    assert contacts_of("nobody@nowhere.example", sent.workspace) == []
+    assert contacts_of("not an address", sent.workspace) == []

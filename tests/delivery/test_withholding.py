@@ -6,19 +6,22 @@ import json
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from pipelines.clock import FrozenClock
 from pipelines.contacts.address import address_hash
 from pipelines.delivery import approval, sink
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.sink import STATE_FILE
+from pipelines.delivery.withholding import ASK_SECONDS, Withholding
 from pipelines.demo.prepare import Demo
 from pipelines.errors import LedgerRefused, RelayUnavailable
 from pipelines.lake import Lake
-from pipelines.schema import CONSENTS, CONTACTS
+from pipelines.schema import CONSENTS, CONTACTS, IDENTITIES
 from pipelines.settings import DeliveryMode
 from pipelines.workspace import open_workspace
 
@@ -184,3 +187,87 @@ def test_a_bounce_of_the_one_address_everything_is_redirected_to_suppresses_nobo
         send_campaign(demo.campaign, open_workspace(settings), consent=LATE)
 
     assert PeopleStore(demo.home.people).export().is_empty()
+
+
+class Asking:
+    """A Withholding of the shop's campaign on a clock that stands still, and the store it asks."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.clock = FrozenClock(demo.workspace.clock.now())
+        self.people, self.lake = PeopleStore(demo.home.people), Lake(demo.home.lake)
+        bundle = approval.approved(demo.campaign, demo.workspace)
+        self.rows = [
+            {**row, "planned_hash": row["address_hash"], "address": "somebody's"}
+            for row in mailed(demo).rows(named=True)
+        ]
+        self.withholding = Withholding(
+            bundle, PeopleStore(demo.home.people), self.lake, self.clock, demo.home.ledgers
+        )
+
+    def leaves(self, row: dict[str, Any], *, by_contact: bool = False) -> None:
+        told = (
+            {"address_hash": f"of {row['contact_id']}", "contact_id": row["contact_id"]}
+            if by_contact
+            else {"address_hash": row["address_hash"], "contact_id": None}
+        )
+        decision = Suppression(
+            **told, scope=Scope.ALL, scope_key="", reason=Reason.COMPLAINT,
+            since_at=self.clock.now(), origin="test",
+        )  # fmt: skip
+        self.people.suppress([decision])
+
+    def comes_back(self, row: dict[str, Any]) -> None:
+        at = self.clock.now()
+        self.people.release(row["address_hash"], scope=Scope.ALL, scope_key="", at=at)
+
+    def after_a_moment(self) -> list[int]:
+        """Whom it withholds, by their place among the mailed."""
+        self.clock.sleep(2 * ASK_SECONDS)
+        reasons = [self.withholding.reason(row) for row in self.rows]
+        assert set(reasons) <= {None, "suppressed_since"}
+        return [place for place, reason in enumerate(reasons) if reason]
+
+
+@pytest.fixture
+def asking(demo: Demo) -> Asking:
+    return Asking(demo)
+
+
+@pytest.mark.parametrize("by_contact", [False, True], ids=["by address", "by contact"])
+def test_decisions_before_and_after_the_look_are_both_heard_of(asking: Asking, by_contact: bool):
+    asking.leaves(asking.rows[0], by_contact=by_contact)
+    asking.withholding.look(asking.rows)
+    before = asking.after_a_moment()
+    asking.leaves(asking.rows[2], by_contact=by_contact)
+    asking.leaves(asking.rows[5], by_contact=by_contact)
+
+    assert (before, asking.after_a_moment()) == ([0], [0, 2, 5])
+
+
+def test_who_leaves_comes_back_and_leaves_again_is_withheld_as_they_last_said(asking: Asking):
+    asking.withholding.look(asking.rows)
+    heard = []
+    for act in (asking.leaves, asking.comes_back, asking.leaves):
+        act(asking.rows[1])
+        heard.append(asking.after_a_moment())
+
+    assert heard == [[1], [], [1]]
+
+
+@pytest.mark.parametrize("first", ["leaves", "look"])
+def test_a_decision_of_a_contact_goes_with_whoever_they_were_merged_into(
+    asking: Asking, first: str
+):
+    survivor = asking.rows[3]["contact_id"]
+    chain = [(900_001, 900_002), (900_002, survivor)]
+    merged = [{"source": "merged", "external_id": str(a), "contact_id": b} for a, b in chain]
+    asking.lake.append(IDENTITIES, pl.DataFrame(merged))
+    steps = {
+        "look": lambda: asking.withholding.look(asking.rows),
+        "leaves": lambda: asking.leaves({"contact_id": 900_001}, by_contact=True),
+    }
+
+    for step in sorted(steps, key=lambda name: name != first):
+        steps[step]()
+
+    assert asking.after_a_moment() == [3]

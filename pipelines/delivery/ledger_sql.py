@@ -1,0 +1,43 @@
+"""The ledger's tables and the statements that change them. What they mean is ledger.py's."""
+
+SCHEMA = """
+create table if not exists meta (name text primary key, value text not null) without rowid;
+create table if not exists sends (
+  contact_id integer primary key,
+  address_hash text not null unique,
+  recipient integer not null,
+  state text not null,
+  reason text,
+  attempts integer not null default 0,
+  reply_class text,
+  reply text,
+  message_id text,
+  claimed_at integer,
+  settled_at integer,
+  next_at integer,
+  epoch integer not null,
+  worker integer not null
+);
+create index if not exists sends_by_state on sends (state, next_at);
+"""
+CLAIM = """
+insert into sends (contact_id, address_hash, recipient, state, attempts, claimed_at, epoch, worker)
+values (?, ?, ?, 'claimed', 1, ?, ?, ?)
+on conflict (contact_id) do update set state = 'claimed', address_hash = excluded.address_hash,
+  recipient = excluded.recipient, attempts = attempts + 1, claimed_at = excluded.claimed_at,
+  settled_at = null, next_at = null, reason = null, reply_class = null, reply = null,
+  epoch = excluded.epoch, worker = excluded.worker
+"""
+# Its own hash would not be unique; a state that is final stays.
+DUPLICATE = """
+insert into sends (contact_id, address_hash, recipient, state, reason, settled_at, epoch, worker)
+values (?, ?, ?, 'withheld', 'duplicate_address', ?, ?, ?)
+on conflict (contact_id) do update set state = 'withheld', reason = 'duplicate_address',
+  address_hash = excluded.address_hash, settled_at = excluded.settled_at, next_at = null
+where state in ('deferred', 'confirmed_unsent') or (state = 'claimed' and epoch < excluded.epoch)
+"""
+SETTLE = """
+update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
+  settled_at = ?, next_at = ?
+where contact_id = ? and state = 'claimed' and epoch = ?
+"""

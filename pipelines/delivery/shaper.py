@@ -1,0 +1,126 @@
+"""Slots for one worker: when the next message may begin that goes to a destination by a relay.
+
+Holds what it leased from pace.py and asks for more when that is used up. Where nothing is limited it
+asks nobody, and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines.clock import Clock
+from pipelines.delivery.destinations import OTHER
+from pipelines.delivery.pace import Lease, Limit, Pace, Wait
+from pipelines.delivery.routes import Routes
+
+# Slots in one lease at most, where only a cap and no rate bounds it.
+MOST_LEASED = 1_000
+# A slot that is this near is taken at once: no timer is finer.
+NEAR_SECONDS = 0.001
+# One that passed longer ago than this is lost: to catch up would be to send faster than the rate.
+LATE_SECONDS = 0.25
+# How often it is looked which destinations were slowed down, by any worker.
+GLANCE_SECONDS = 1.0
+EVERYTHING = "everything"
+
+
+@dataclass
+class _Held:
+    """A lease, and how much of it was used."""
+
+    lease: Lease
+    limits: Mapping[str, Limit]
+    used: int = 0
+
+
+class Shaper:
+    """The slots of one worker. `relay` names the relay it hands over to."""
+
+    def __init__(self, pace: Pace, routes: Routes, relay: str, clock: Clock) -> None:
+        self._pace, self._routes, self._clock = pace, routes, clock
+        own = next(way.limit for way in routes.ways if way.name == relay)
+        self._shared = {
+            name: limit
+            for name, limit in ((EVERYTHING, routes.rate), (f"relay {relay}", own))
+            if not limit.is_open
+        }
+        self._held: dict[str, _Held] = {}
+        self._slowed: dict[str, float] = {}
+        self._glanced = float("-inf")
+        self._sent: dict[str, int] = {}
+        self._since = clock.monotonic()
+        # What stood in the way last; '' while nothing does.
+        self.limited_by = ""
+
+    def destination(self, address: str) -> str:
+        return self._routes.destinations.of_address(address)
+
+    def seconds_to(self, destination: str, *, waiting: int = 1) -> float:
+        """Take the next slot to a destination; 0 when it is taken, else the seconds to wait and ask again.
+
+        waiting  how many may use a slot soon: no more are leased, since what is leased nobody else has
+        """
+        own = self._own(destination)
+        limits = {**self._shared, **own}
+        # Without a limit of its own a destination shares the slots of all that have none.
+        held = destination if own else ""
+        seconds = self._take(held, limits, waiting) if limits else 0.0
+        if seconds == 0:
+            self._sent[destination] = self._sent.get(destination, 0) + 1
+        return seconds
+
+    def slow(self, destination: str) -> None:
+        """A reply asked for less to this destination."""
+        passed = max(1.0, self._clock.monotonic() - self._since)
+        self._pace.slow(_way(destination), observed=self._sent.get(destination, 0) / passed)
+        self._glanced = float("-inf")
+        self._release(destination)
+
+    def close(self) -> None:
+        """Give back what was not used: it counts towards no cap."""
+        for held in list(self._held):
+            self._release(held)
+
+    def _own(self, destination: str) -> Mapping[str, Limit]:
+        """The limit of a destination, or the one it was slowed to; empty where it has none."""
+        self._glance()
+        limit, way = self._routes.limits.get(destination, Limit()), _way(destination)
+        return {} if limit.is_open and way not in self._slowed else {way: limit}
+
+    def _take(self, name: str, limits: Mapping[str, Limit], waiting: int) -> float:
+        now = self._clock.monotonic()
+        held = self._held.get(name)
+        if held is not None and held.used < held.lease.count:
+            slot = held.lease.slot(held.used)
+            if not held.lease.every or now - LATE_SECONDS <= slot <= now + NEAR_SECONDS:
+                held.used += 1
+                return 0.0
+            if slot > now:
+                return slot - now
+            self._release(name)
+        got = self._pace.lease(limits, max(1, min(waiting, MOST_LEASED)))
+        if isinstance(got, Wait):
+            self.limited_by = got.why
+            return got.seconds
+        self._held[name] = _Held(got, limits)
+        return (
+            self._take(name, limits, waiting)
+            if got.slot(0) <= now + NEAR_SECONDS
+            else (got.slot(0) - now)
+        )
+
+    def _release(self, name: str) -> None:
+        held = self._held.pop(name, None)
+        if held is not None and held.used < held.lease.count:
+            self._pace.give_back(held.limits, held.lease.count - held.used)
+
+    def _glance(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._glanced >= GLANCE_SECONDS:
+            self._glanced = now
+            self._slowed = self._pace.factors()
+
+
+def _way(destination: str) -> str:
+    return f"to {destination or OTHER}"

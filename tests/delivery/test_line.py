@@ -1,0 +1,108 @@
+"""A worker's connections: one that is refused leaves its work to the others, and nobody is missed."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pipelines.campaigns.bundle import load_current
+from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.states import State
+from pipelines.delivery.worker import Task, Worker
+from pipelines.demo.prepare import Demo
+
+BUSY = b"421 4.7.0 too many connections"
+LINES = 4
+
+
+@pytest.fixture
+def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any, int]]]:
+    """Run one worker of the shop's campaign against a server with these replies, in this process."""
+    key, home, space = demo.campaign, demo.home, demo.workspace
+    bundle = load_current(key, home.approvals)
+    assert bundle is not None
+    size = space.lake.read("campaigns.audience").filter(decision="mail").collect().height
+    ledger = Ledger(home.ledgers / f"{key}.sqlite")
+    epoch = ledger.begin_epoch(
+        marks=Marks(home.ledgers / f"{key}.marks", size), at=space.clock.now()
+    )
+    ours, theirs = multiprocessing.Pipe()
+
+    async def run(lines: int, replies: Any) -> tuple[Worker, Any, int]:
+        async with speaking(**replies) as server:
+            pins = space.lake.pin(("campaigns.audience", "core.contacts"))
+            worker = Worker(
+                Task(
+                    key=key,
+                    bundle_hash=bundle.content_hash,
+                    settings=demo.settings,
+                    relay=server.relay,
+                    epoch=epoch,
+                    size=size,
+                    shard=0,
+                    workers=1,
+                    pins=pins,
+                    lock=None,  # type: ignore[arg-type]  # nobody else is here
+                ),
+                theirs,
+            )
+            await worker.team.run(lines)
+            worker.desk.close()
+            return worker, server, size
+
+    yield lambda lines=LINES, **replies: asyncio.run(run(lines, replies))
+    ledger.close()
+    ours.close()
+    theirs.close()
+
+
+def test_connections_the_relay_does_not_take_leave_everybody_to_the_one_it_took(send: Any):
+    worker, server, size = send(
+        connect=lambda count: b"220 scripted" if count == 1 else BUSY,
+    )
+
+    assert worker.team.broken is None
+    assert worker.ledger.counts() == {"accepted": size}
+    assert len(server.bodies) == size
+
+
+def test_a_relay_that_takes_no_connection_at_all_ends_the_send_and_claims_nobody(send: Any):
+    worker, _, _ = send(connect=BUSY)
+
+    assert "too many connections" in str(worker.team.broken)
+    assert not worker.team.is_refused
+    assert worker.ledger.counts() == {}
+
+
+def test_a_server_with_a_limit_of_messages_for_each_connection_gets_them_all(send: Any):
+    # Each fifth is one too many for its connection.
+    enough = b"421 4.7.0 enough"
+    worker, server, size = send(lines=1, mail=lambda count: enough if count % 5 == 0 else b"250 ok")
+
+    assert worker.ledger.counts() == {"accepted": size}
+    assert len(server.bodies) == size
+
+
+def test_a_denial_stops_every_line_and_frees_whoever_was_not_begun(send: Any):
+    worker, server, size = send(dot=b"554 5.7.1 Relay access denied")
+
+    counts = worker.ledger.counts()
+    assert worker.team.is_refused
+    assert set(counts) == {"deferred"}
+    assert counts["deferred"] <= LINES
+    assert len(server.bodies) < size
+
+
+def test_whoever_is_dropped_at_the_dot_is_in_doubt_and_whoever_is_behind_is_sent(send: Any):
+    worker, server, size = send(dot=lambda count: None if count % 7 == 0 else b"250 kept")
+
+    doubted = worker.ledger.rows(State.IN_DOUBT)
+    assert worker.ledger.counts() == {"accepted": size - len(doubted), "in_doubt": len(doubted)}
+    assert len(doubted) == size // 7
+    assert {worker.marks[row["recipient"]] for row in doubted} == {Mark.DOT}
+    assert len(server.bodies) == size
