@@ -1,8 +1,12 @@
 """The send of each campaign. Every rule that can hold it lives in pipelines/delivery."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from assets.shown import sample
+from pipelines.clock import Clock
+from pipelines.delivery.news import News
 from pipelines.delivery.overview import sends_of, unaccounted
 from pipelines.delivery.pausing import pause
 from pipelines.delivery.sending import Consent, send_campaign
@@ -10,6 +14,7 @@ from pipelines.partitions import CAMPAIGN
 from pipelines.resources import WorkspaceResource
 
 KEY = ["campaigns", "sends"]
+TOLD_SECONDS = 10.0
 ADDS_UP = "sends_add_up_to_the_audience"
 
 
@@ -18,6 +23,25 @@ class SendConfig(dg.Config):
 
     accept_late: bool = False
     accept_ledger: bool = False
+    resume: bool = False
+
+
+def _told(context: dg.AssetExecutionContext, clock: Clock) -> Callable[[News], None]:
+    """Says how the send comes along in the run's log, and as metadata of the asset, now and then."""
+    last = clock.monotonic()
+
+    def progress(news: News) -> None:
+        nonlocal last
+        if clock.monotonic() - last < TOLD_SECONDS:
+            return
+        last = clock.monotonic()
+        context.log.info("campaign=%s %s", context.partition_key, news)
+        metadata = {"settled": news.done, "of": news.size, "per second": round(news.per_second, 1)}
+        context.log_event(
+            dg.AssetObservation(KEY, partition=context.partition_key, metadata=metadata)
+        )
+
+    return progress
 
 
 @dg.asset(
@@ -39,9 +63,9 @@ def sends(
 ) -> dg.MaterializeResult:
     """One row per recipient and campaign, exported from the ledger: what became of each."""
     key, space = context.partition_key, workspace.open()
-    consent = Consent(late=config.accept_late, ledger=config.accept_ledger)
+    consent = Consent(late=config.accept_late, ledger=config.accept_ledger, resume=config.resume)
     try:
-        result = send_campaign(key, space, consent=consent)
+        result = send_campaign(key, space, consent=consent, progress=_told(context, space.clock))
     except dg.DagsterExecutionInterruptedError:
         now = space.clock.now()
         pause(space.home.ledgers, key, by="Dagster", why="its run was terminated", at=now)

@@ -213,6 +213,11 @@ class Home:
         return self.root / "coupons.sqlite"
 
     @property
+    def pace(self) -> Path:
+        """Which slots of which relay are taken, and what was sent in this hour and day."""
+        return self.root / "pace.sqlite"
+
+    @property
     def approvals(self) -> Path:
         return self.root / "approvals"
 

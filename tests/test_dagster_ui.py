@@ -106,7 +106,7 @@ def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
     return found
 
 
-def start(url: str, campaign: str, *, late: bool) -> str:
+def start(url: str, campaign: str, *, late: bool, resume: bool = False) -> str:
     """Launch the campaign's chain for its partition; returns the run's id."""
     chain = ["audience", "preview", "sends"]
     params = {
@@ -117,7 +117,7 @@ def start(url: str, campaign: str, *, late: bool) -> str:
             "assetSelection": [{"path": ["campaigns", name]} for name in chain],
         },
         "mode": "default",
-        "runConfigData": {"ops": {"campaigns__sends": {"config": {"accept_late": late}}}},
+        "runConfigData": {"ops": {"campaigns__sends": {"config": {"accept_late": late, "resume": resume}}}},
         "executionMetadata": {"tags": [{"key": "dagster/partition", "value": campaign}]},
     }
     told = ask(url, LAUNCH, params=params)["launchPipelineExecution"]
@@ -136,8 +136,8 @@ def end_of(url: str, run: str) -> str:
     return str(until(status, 120, "the end of the run"))
 
 
-def launch(url: str, campaign: str, *, late: bool) -> str:
-    return end_of(url, start(url, campaign, late=late))
+def launch(url: str, campaign: str, *, late: bool, resume: bool = False) -> str:
+    return end_of(url, start(url, campaign, late=late, resume=resume))
 
 
 def kept(demo: Demo) -> list[Path]:
@@ -164,7 +164,7 @@ def _is_spawned(process: psutil.Process | None, demo: Demo) -> bool:
 
 @dataclass(frozen=True)
 class Story:
-    """What happened in one home: how the four runs ended, and how many messages were kept after each."""
+    """What happened in one home: how the five runs ended, and how many messages were kept after each."""
 
     statuses: tuple[str, ...]
     kept: tuple[int, ...]
@@ -176,7 +176,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(demo: Demo) -> Story:
-    """Launch it late; launch it knowingly and terminate it; launch it again; and once more."""
+    """Launch it late; knowingly, and terminate it; again; to let it go on; and once more."""
     space = demo.workspace
     services = [each for each in loopback_services(demo.settings) if each.name == "sink"]
     statuses, counts = [], []
@@ -197,6 +197,7 @@ def story(demo: Demo) -> Story:
         left = sum(worker.is_running() for worker in workers)
         sink.resume()
         note(launch(url, demo.campaign, late=True))
+        note(launch(url, demo.campaign, late=True, resume=True))
         resolve(demo.campaign, space)
         note(launch(url, demo.campaign, late=True))
     names = [BytesHeaderParser().parsebytes(path.read_bytes())["Message-ID"] for path in kept(demo)]
@@ -215,7 +216,13 @@ def test_a_run_terminated_in_the_ui_is_canceled_and_leaves_no_worker(story: Stor
     assert 20 < story.kept[1] < story.mailed
 
 
+def test_a_run_that_was_terminated_has_paused_the_campaign(story: Story):
+    assert story.statuses[2] == "FAILURE"
+    # What the sink had in its buffers while it hung, it kept when it went on: one on each connection.
+    assert story.kept[2] - story.kept[1] <= 16
+
+
 def test_the_next_runs_finish_what_was_terminated_and_mail_nobody_twice(story: Story):
-    assert story.statuses[2:] == ("SUCCESS", "SUCCESS")
+    assert story.statuses[3:] == ("SUCCESS", "SUCCESS")
     assert set(story.copies.values()) == {1}
     assert len(story.copies) == story.mailed > 100

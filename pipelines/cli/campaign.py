@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from pipelines.campaigns.bundle import Bundle, changed_since, load_current
@@ -15,6 +15,7 @@ from pipelines.cli.campaign_check import finding_as_json, show
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
+from pipelines.delivery.news import News, read
 from pipelines.delivery.send_times import RECIPIENT, first_due
 from pipelines.errors import SendHeld
 from pipelines.message.compiled import CompiledMessage
@@ -114,20 +115,27 @@ def send(
     if not late:
         hold_when_overdue(bundle, space.clock.now())
     approval.freeze_audience(slug, space)
-    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("sending"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
     consent = sending.Consent(late=late, ledger=accept)
     with ExitStack() as shown:
         bars = Progress(*columns, console=console)
-        task = bars.add_task("sending")
+        task = bars.add_task("sending", told="")
 
-        def progress(done: int, of: int) -> None:
+        def progress(news: News) -> None:
             # A send that is held says so in words, without a bar above them.
             if not bars.live.is_started:
                 shown.enter_context(bars)
-            bars.update(task, completed=done, total=of)
+            bars.update(task, completed=news.done, total=news.size, told=str(news))
 
         result = sending.send_campaign(slug, space, consent=consent, progress=progress)
     console.print(f"[green]✓[/] {result.sent_this_run:,} sent in {result.seconds:.1f} s")
+    if result.paused is not None:
+        console.print(f"[yellow]![/] {slug} is {result.paused}")
     if result.sent_this_run == 0:
         console.print("Nobody was left to be sent to now; what became of each is below.")
     _show(overview.status(slug, space))
@@ -151,6 +159,9 @@ def status(slug: Slug, as_json: Json = False) -> None:
         return
     out.print(f"approved by {bundle.approved_by}, {bundle.approved_at:%Y-%m-%d %H:%M} UTC")
     state = next((each for each in due(space) if each.key == bundle.key), None)
+    now = read(space.home.ledgers, slug)
+    if now is not None:
+        out.print(f"being sent: {now}")
     if state is not None:
         out.print(f"{_when(bundle)} Now: {state.why}.")
     for path in changed:

@@ -5,7 +5,7 @@ The audience is read in windows of recipients, so that memory does not grow with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +47,20 @@ def claim(
     ledger: Ledger,
     marks: Marks,
     clock: Clock,
+    wanted: Callable[[Row], bool] | None = None,
     window: int = WINDOW,
 ) -> Iterator[list[Row]]:
     """Rows of campaigns.audience whose claim is on disk. Raises LedgerRefused in a past epoch.
 
+    wanted  asked of each before it is claimed; who is not stays as they were
+
     The next batch is claimed when it is asked for.
     """
-    for rows in _due(shard, home, clock, window):
+    for found in _due(shard, home, clock, window):
+        rows = found if wanted is None else [row for row in found if wanted(row)]
+        if not rows:
+            yield []
+            continue
         candidates = [Candidate(r["contact_id"], r["address_hash"], r["recipient"]) for r in rows]
         taken = ledger.claim(
             candidates, marks=marks, epoch=shard.epoch, worker=shard.number, at=clock.now()

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import polars as pl
 
 from pipelines.delivery import approval, pausing
-from pipelines.delivery.export import export, mailed
+from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock, is_held
+from pipelines.delivery.marks import Marks
 from pipelines.delivery.pausing import Paused
 from pipelines.delivery.replies import ReplyClass, meaning
 from pipelines.delivery.states import Candidate
@@ -54,6 +55,7 @@ def cancel(key: str, workspace: Workspace, *, by: str, why: str) -> int:
     with _stopped(key, space):
         ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
         try:
+            _recover(ledger, key, space)
             count = ledger.cancel(_candidates(key, space.lake), at=space.clock.now())
             export(key, ledger, space)
         finally:
@@ -69,6 +71,7 @@ def retry_failed(key: str, workspace: Workspace) -> int:
     with _stopped(key, space):
         ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
         try:
+            _recover(ledger, key, space)
             count = ledger.try_again(MENDABLE, at=space.clock.now())
             export(key, ledger, space)
         finally:
@@ -89,6 +92,16 @@ def _stopped(key: str, workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _recover(ledger: Ledger, key: str, workspace: Workspace) -> None:
+    """Settle what a dead run may have left, as every start does."""
+    size = audience_size(key, workspace.lake)
+    marks = Marks(workspace.home.ledgers / f"{key}.marks", size)
+    try:
+        ledger.begin_epoch(marks=marks, at=workspace.clock.now())
+    finally:
+        marks.close()
 
 
 def _candidates(key: str, lake: Lake) -> Iterator[Candidate]:

@@ -6,8 +6,7 @@ written, and their outcome is marked before it is told. Knows no connection.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,11 @@ from pipelines.delivery.ledger import BATCH, Ledger
 from pipelines.delivery.letters import Letter, Letters, Row
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
+from pipelines.delivery.queues import Queues
 from pipelines.delivery.relay import Outcome, Relay, Stage, unavailable
-from pipelines.delivery.replies import ReplyClass, classify, is_hard
-from pipelines.delivery.states import RETRY_AFTER, Settlement, State
+from pipelines.delivery.replies import ReplyClass, Retry, Then, classify, is_hard, meaning
+from pipelines.delivery.shaper import Shaper
+from pipelines.delivery.states import Settlement, State
 from pipelines.delivery.withholding import Withholding
 from pipelines.errors import Refused
 
@@ -52,7 +53,8 @@ class Desk:
     bounces     whether a hard bounce is the recipient's own
     """
 
-    batches: Iterator[list[Row]]
+    queues: Queues
+    shaper: Shaper
     letters: Letters
     withholding: Withholding
     ledger: Ledger
@@ -65,15 +67,19 @@ class Desk:
     told: Callable[[int], None]
 
     def __post_init__(self) -> None:
-        self._rows: deque[Row] = deque()
         self._settled: list[Settlement] = []
         self._refusals = 0
-        self._is_exhausted = self.is_stopped = False
+        self.is_stopped = False
 
     @property
     def is_done(self) -> bool:
         """Whether nobody is left, or nobody more is to be begun."""
-        return self.is_stopped or (self._is_exhausted and not self._rows)
+        return self.is_stopped or self.queues.is_done
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long to wait before the next is asked for."""
+        return self.queues.pause_seconds
 
     def stop(self) -> None:
         """Nobody more is begun."""
@@ -82,7 +88,7 @@ class Desk:
     def next(self) -> Pending | None:
         """The next recipient who gets a letter; None when done, or when it is somebody else's turn."""
         for _ in range(LOOKS):
-            if (row := self._take()) is None:
+            if self.is_stopped or (row := self.queues.next()) is None:
                 return None
             letter = self._letter(row)
             if isinstance(letter, Letter):
@@ -92,7 +98,7 @@ class Desk:
 
     def put_back(self, pending: Pending) -> None:
         """Nothing of this one's message was sent to its end: it is somebody's next."""
-        self._rows.appendleft(pending.row)
+        self.queues.put_back(pending.row)
 
     def withholds(self, pending: Pending) -> bool:
         """Ask about somebody again whose envelope had to wait; settled if they get nothing now."""
@@ -132,6 +138,8 @@ class Desk:
                 self._suppress(row)
             self._settle(row, State.REJECTED, reply_class=kind.value, reply=reply.masked)
         else:
+            if meaning(kind).then is Then.SLOW:
+                self.shaper.slow(self.shaper.destination(row["address"]))
             self._settle(row, State.DEFERRED, reply_class=kind.value, reply=reply.masked)
 
     def defer(self, pending: Pending) -> None:
@@ -144,19 +152,9 @@ class Desk:
         """Put what became of everybody on disk; give back who was claimed and not begun."""
         self._flush()
         # Provably unsent: left claimed, a restart of the machine would put them in doubt.
-        self.ledger.free([row["contact_id"] for row in self._rows], epoch=self.epoch)
-        self._rows.clear()
-
-    def _take(self) -> Row | None:
-        if self.is_stopped:
-            return None
-        if not self._rows and not self._is_exhausted:
-            if (batch := next(self.batches, None)) is None:
-                self._is_exhausted = True
-            else:
-                self.withholding.look(batch)
-                self._rows.extend(batch)
-        return self._rows.popleft() if self._rows else None
+        rows = self.queues.rest()
+        self.ledger.free([row["contact_id"] for row in rows], epoch=self.epoch)
+        self.shaper.close()
 
     def _letter(self, row: Row) -> Letter | Settlement:
         """The letter; or why this recipient is withheld after all."""
@@ -186,7 +184,10 @@ class Desk:
         if (mark := MARKS.get(state)) is not None:
             self.marks[row["recipient"]] = mark
         if state is State.DEFERRED:
-            details["next_at"] = self.clock.now() + RETRY_AFTER
+            said = details.get("reply_class")
+            retry = meaning(ReplyClass(said)).retry if said else Retry.SOON
+            # A class of replies that are for ever, said with a code that is not.
+            details["retry"] = Retry.SOON if retry is Retry.NEVER else retry
         self._add(Settlement(row["contact_id"], state, **details))
 
     def _add(self, settlement: Settlement) -> None:

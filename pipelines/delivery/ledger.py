@@ -15,6 +15,8 @@ from typing import Any
 
 from pipelines.delivery import ledger_sql
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.replies import Retry
+from pipelines.delivery.retry import wait
 from pipelines.delivery.states import FINAL, Candidate, Settlement, State
 from pipelines.errors import LedgerRefused, Problem
 
@@ -131,10 +133,24 @@ class Ledger:
         """Write what became of claims of this epoch."""
         now = micros(at)
         rows = [
-            (s.state, s.reason, s.reply_class, s.reply, s.message_id, now, micros(s.next_at),
-             s.contact_id, epoch)
+            (
+                s.state,
+                s.reason,
+                s.reply_class,
+                s.reply,
+                s.message_id,
+                now,
+                s.retry,
+                s.contact_id,
+                epoch,
+            )
             for s in settlements
-        ]  # fmt: skip
+        ]
+
+        def retry_at(attempts: int, retry: str | None) -> int | None:
+            return None if retry is None else micros(at + wait(attempts, Retry(retry)))
+
+        self._db.create_function("retry_at", 2, retry_at)
         with _Transaction(self._db):
             self._db.executemany(ledger_sql.SETTLE, rows)
 
@@ -220,15 +236,18 @@ class Ledger:
             return self._db.total_changes - before
 
     def cancel(self, candidates: Iterable[Candidate], *, at: datetime) -> int:
-        """Give up on everybody who may still be sent to: those of these without a row, and those who
-        wait for another try. Returns how many. Only under the campaign's lock."""
+        """Give up on everybody who may still be sent to: those of these without a row, those who wait for
+        another try, and those a dead run left claimed. Returns how many.
+
+        Only under the campaign's lock, and after `begin_epoch`: it tells who of the claimed got nothing.
+        """
         rows = ((c.contact_id, c.address_hash, c.recipient, micros(at)) for c in candidates)
         with _Transaction(self._db):
             before = self._db.total_changes
             self._db.execute(
                 "update sends set state = 'cancelled', settled_at = ?, next_at = null"
-                " where state in ('deferred', 'confirmed_unsent')",
-                (micros(at),),
+                " where state in ('deferred', 'confirmed_unsent') or (state = 'claimed' and epoch < ?)",
+                (micros(at), self.epoch),
             )
             self._db.executemany(
                 "insert into sends (contact_id, address_hash, recipient, state, settled_at, epoch, worker)"
@@ -247,7 +266,9 @@ class Ledger:
         with _Transaction(self._db):
             return self._db.execute(
                 "update sends set state = 'deferred', reason = 'tried_again', next_at = ?"
-                f" where state = 'expired' or (state = 'rejected' and reply_class in ({slots}))",
+                " where state = 'expired' or (state = 'rejected' and"
+                # Without one: the process died before the reply was kept.
+                f" (reply_class is null or reply_class in ({slots})))",
                 (micros(at), *wanted),
             ).rowcount
 

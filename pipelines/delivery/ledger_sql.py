@@ -38,6 +38,6 @@ where state in ('deferred', 'confirmed_unsent') or (state = 'claimed' and epoch 
 """
 SETTLE = """
 update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
-  settled_at = ?, next_at = ?
+  settled_at = ?, next_at = retry_at(attempts, ?)
 where contact_id = ? and state = 'claimed' and epoch = ?
 """

@@ -84,7 +84,8 @@ class Line:
                 if (pending := self._next()) is not None:
                     await self._deliver(pending)
                 else:
-                    await self._desk.clock.wait(0)  # a signal or a reply may have come
+                    # Nobody's turn yet; a signal or a reply may have come as well.
+                    await self._desk.clock.wait(self._desk.pause_seconds)
         except RelayUnavailable as refused:
             self._team.give_up(refused, is_refused=True)
         finally:

@@ -8,47 +8,25 @@ the wire is the worker's.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection as Pipe
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NoReturn
 
 import polars as pl
 
-from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
-from pipelines.delivery.relay import Relay, probe
-from pipelines.delivery.states import Candidate, State
-from pipelines.delivery.worker import Ended, Task, work
+from pipelines.delivery.pausing import Paused, paused
+from pipelines.delivery.relay import probe
+from pipelines.delivery.routes import Routes, Way
+from pipelines.delivery.states import FINAL, Candidate, State
+from pipelines.delivery.workers import SendOrder, Tally, send_by
 from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
 from pipelines.lake import Lake
 from pipelines.schema import LEDGER_HEADS, UTC_TIME
 from pipelines.settings import DeliveryMode, Settings, machine_id
-from pipelines.workspace import Workspace
-
-GLANCE_SECONDS = 0.2
-STOP_SECONDS = 5.0
-TABLES = ("campaigns.audience", "core.contacts")
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class SendOrder:
-    """One run of one campaign. `progress` hears of recipients settled, and of how many there are."""
-
-    bundle: Bundle
-    workspace: Workspace
-    relay: Relay
-    accept_ledger: bool = False
-    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +38,7 @@ class SendResult:
     sent_this_run: int
     epoch: int
     seconds: float
+    paused: Paused | None = None
 
     @property
     def unclaimed(self) -> int:
@@ -67,10 +46,13 @@ class SendResult:
 
 
 def send(order: SendOrder) -> SendResult:
-    """Send to everybody who is due and has not got it. Raises LedgerRefused, RelayUnavailable."""
+    """Send to everybody who is due and has not got it, until it is paused.
+
+    Raises LedgerRefused, and RelayUnavailable when no relay takes anything.
+    """
     space, key = order.workspace, order.bundle.key
     started = space.clock.monotonic()
-    asyncio.run(probe(order.relay))
+    ways = _answering(order.routes)
     lock = CampaignLock(space.home.ledgers / f"{key}.lock")
     try:
         # Under the lock: a plan may have been under way.
@@ -78,9 +60,11 @@ def send(order: SendOrder) -> SendResult:
         ledger = _ledger(order)
         marks = Marks(space.home.ledgers / f"{key}.marks", size)
         epoch = _begin(order, ledger, marks)
-        before = ledger.counts().get(State.ACCEPTED.value, 0)
+        known = ledger.counts()
+        before = known.get(State.ACCEPTED.value, 0)
+        tally = Tally(order, size, _final(known))
         try:
-            _run_workers(order, epoch=epoch, size=size, lock=lock)
+            send_by(ways, order, tally, epoch=epoch, size=size, lock=lock)
         finally:
             export(key, ledger, space)
             counts = ledger.counts()
@@ -89,7 +73,26 @@ def send(order: SendOrder) -> SendResult:
     finally:
         lock.release()
     sent = counts.get(State.ACCEPTED.value, 0) - before
-    return SendResult(counts, size, sent, epoch, space.clock.monotonic() - started)
+    seconds = space.clock.monotonic() - started
+    return SendResult(counts, size, sent, epoch, seconds, paused(space.home.ledgers, key))
+
+
+def _answering(routes: Routes) -> list[Way]:
+    """The relays from the first that lets us in. Raises RelayUnavailable when none does."""
+    for number, way in enumerate(routes.ways):
+        try:
+            asyncio.run(probe(way.relay))
+        except RelayUnavailable:
+            if number == len(routes.ways) - 1:
+                raise
+        else:
+            return list(routes.ways[number:])
+    raise AssertionError("there is a way at least")
+
+
+def _final(counts: Mapping[str, int]) -> int:
+    """How many of these nobody is going to be tried again."""
+    return sum(count for state, count in counts.items() if State(state) in FINAL)
 
 
 def _ledger(order: SendOrder) -> Ledger:
@@ -173,84 +176,3 @@ def _begin(order: SendOrder, ledger: Ledger, marks: Marks) -> int:
     }
     space.lake.append(LEDGER_HEADS, pl.DataFrame([head], schema_overrides={"started_at": UTC_TIME}))
     return epoch
-
-
-def _run_workers(order: SendOrder, *, epoch: int, size: int, lock: CampaignLock) -> None:
-    """Until every worker has ended. Raises what a worker could not get over."""
-    spawn = multiprocessing.get_context("spawn")
-    settings = order.workspace.settings
-    pins = order.workspace.lake.pin(TABLES)
-    pipes: list[Pipe] = []
-    processes: list[BaseProcess] = []
-    try:
-        for shard in range(settings.workers):
-            task = Task(
-                key=order.bundle.key,
-                bundle_hash=order.bundle.content_hash,
-                settings=settings,
-                relay=order.relay,
-                epoch=epoch,
-                size=size,
-                shard=shard,
-                workers=settings.workers,
-                pins=pins,
-                lock=lock,
-            )
-            ours, theirs = spawn.Pipe(duplex=False)
-            process = spawn.Process(target=work, args=(task, theirs), name=f"sender-{shard}")
-            process.start()
-            theirs.close()
-            pipes.append(ours)
-            processes.append(process)
-        finished = _listen(order, pipes, size)
-    finally:
-        _end(processes)
-    if finished < settings.workers:
-        _raise_cut_short(order, settings.workers - finished)
-
-
-def _listen(order: SendOrder, pipes: list[Pipe], size: int) -> int:
-    """Follow the workers to their end; returns how many of them said that all was well."""
-    done = finished = 0
-    unopened: RelayUnavailable | None = None
-    while pipes:
-        for pipe in wait(pipes, GLANCE_SECONDS):
-            assert isinstance(pipe, Pipe)
-            try:
-                told = pipe.recv()
-            except EOFError:
-                pipes.remove(pipe)
-                continue
-            if isinstance(told, Ended):
-                if told.for_all:
-                    raise told.why
-                # The others have connections, this one got none: what they send is sent.
-                unopened = told.why
-                continue
-            finished += told is None
-            done += told or 0
-            if order.progress is not None:
-                order.progress(done, size)
-    if unopened is not None:
-        raise unopened
-    return finished
-
-
-def _end(processes: list[BaseProcess]) -> None:
-    """No worker outlives its run."""
-    for process in processes:
-        process.join(GLANCE_SECONDS)
-    for process in processes:
-        if process.is_alive():
-            process.terminate()
-    for process in processes:
-        process.join(STOP_SECONDS)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _raise_cut_short(order: SendOrder, died: int) -> NoReturn:
-    told = f"{died} ended before their work was done"
-    do = f"Run it again, nobody is mailed twice: lettermill campaign send {order.bundle.key}"
-    raise LedgerRefused("a send was cut short", [Problem("workers", told)], do=do)

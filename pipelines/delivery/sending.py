@@ -21,9 +21,12 @@ from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
+from pipelines.delivery.pausing import hold_when_paused, resume
 from pipelines.delivery.relay import Relay
-from pipelines.delivery.sender import Progress, SendOrder, SendResult, send
+from pipelines.delivery.routes import Routes, Way, load_routes
+from pipelines.delivery.sender import SendResult, send
 from pipelines.delivery.states import State
+from pipelines.delivery.workers import Progress, SendOrder
 from pipelines.errors import Problem, SendHeld
 from pipelines.message.fill import message_id
 from pipelines.settings import DeliveryMode
@@ -39,6 +42,7 @@ class Consent:
 
     late: bool = False
     ledger: bool = False
+    resume: bool = False
 
 
 def send_campaign(
@@ -51,6 +55,9 @@ def send_campaign(
     """Send what is due of the approved bundle to its frozen audience. Raises SendHeld with the reason."""
     consent = consent or Consent()
     bundle = approval.approved(key, workspace)
+    if consent.resume:
+        resume(workspace.home.ledgers, key)
+    hold_when_paused(workspace.home.ledgers, key)
     if not consent.late and overdue(bundle, workspace.clock.now()):
         if left_to_do(bundle, workspace).expiring:
             ended = _give_up(bundle, workspace)
@@ -60,8 +67,8 @@ def send_campaign(
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
-    with relay_of(workspace) as relay:
-        return send(SendOrder(bundle, workspace, relay, consent.ledger, progress))
+    with routes_of(workspace, bundle.brand.name) as routes:
+        return send(SendOrder(bundle, workspace, routes, consent.ledger, progress))
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
@@ -138,6 +145,17 @@ def _received(workspace: Workspace) -> set[str]:
             with path.open("rb") as file:
                 found.add(str(BytesHeaderParser().parse(file)["Message-ID"]).strip())
     return found
+
+
+@contextmanager
+def routes_of(workspace: Workspace, brand: str) -> Iterator[Routes]:
+    """Where this mode hands a brand's mail over, and how fast."""
+    settings = workspace.settings
+    if settings.delivery_mode is not DeliveryMode.SINK:
+        yield load_routes(settings, brand=brand)
+        return
+    with relay_of(workspace) as relay:
+        yield Routes((Way("sink", relay),))
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 
-RETRY_AFTER = timedelta(minutes=5)
+from pipelines.delivery.replies import Retry
 
 
 class State(StrEnum):
@@ -48,4 +47,5 @@ class Settlement:
     reply_class: str | None = None
     reply: str | None = None
     message_id: str | None = None
-    next_at: datetime | None = None
+    # When to try again, of somebody deferred: retry.py says after how long.
+    retry: Retry | None = None

@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection as Pipe
@@ -23,12 +24,16 @@ from pipelines.clock import SystemClock
 from pipelines.delivery.claims import Shard, claim
 from pipelines.delivery.desk import Desk
 from pipelines.delivery.ledger import Ledger
-from pipelines.delivery.letters import Letters
+from pipelines.delivery.letters import Letters, Row
 from pipelines.delivery.line import Team
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
+from pipelines.delivery.pace import Pace
 from pipelines.delivery.people import PeopleStore
+from pipelines.delivery.queues import Queues, Wanted
 from pipelines.delivery.relay import Relay
+from pipelines.delivery.routes import Routes
+from pipelines.delivery.shaper import Shaper
 from pipelines.delivery.withholding import Withholding
 from pipelines.errors import HomeInvalid, RelayUnavailable
 from pipelines.lake import Lake
@@ -45,12 +50,22 @@ class Task:
     bundle_hash: str
     settings: Settings
     relay: Relay
+    routes: Routes
+    way: str
     epoch: int
     size: int
     shard: int
     workers: int
     pins: dict[str, int]
     lock: CampaignLock
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a worker says as it goes: how many it settled since it last did, and what limits it."""
+
+    settled: int
+    limited_by: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Ended:
 def work(task: Task, pipe: Pipe) -> None:
     """The process's whole life.
 
-    Tells over the pipe how many recipients it settled, as it goes; None at the end, when all went well.
+    Tells over the pipe how it comes along; None at the end, when all went well.
     """
     worker = Worker(task, pipe)
     # What is there now stays to the end: it need not be looked through for what may go.
@@ -89,11 +104,25 @@ class Worker:
         self.marks = Marks(home.ledgers / f"{task.key}.marks", task.size)
         people, bundle = PeopleStore(home.people), _bundle(task, home)
         shard = Shard(task.key, task.shard, task.workers, task.epoch, task.size, task.pins)
-        batches = claim(shard, home, ledger=self.ledger, marks=self.marks, clock=self.clock)
+        withholding = Withholding(bundle, people, Lake(home.lake), self.clock, home.ledgers)
+        self.pace = Pace(home.pace, self.clock)
+        shaper = Shaper(self.pace, task.routes, task.way, self.clock)
+
+        def a_pass(wanted: Wanted) -> Iterator[list[Row]]:
+            return claim(
+                shard,
+                home,
+                ledger=self.ledger,
+                marks=self.marks,
+                clock=self.clock,
+                wanted=wanted,
+            )
+
         self.desk = Desk(
-            batches=batches,
+            queues=Queues(a_pass, shaper, withholding.look),
+            shaper=shaper,
             letters=Letters(bundle, settings, home, self.clock),
-            withholding=Withholding(bundle, people, Lake(home.lake), self.clock, home.ledgers),
+            withholding=withholding,
             ledger=self.ledger,
             marks=self.marks,
             people=people,
@@ -108,6 +137,7 @@ class Worker:
     def close(self) -> None:
         self.ledger.close()
         self.marks.close()
+        self.pace.close()
 
     async def run(self) -> None:
         """Send what is due of this shard; ends when that is done or when it is told to stop."""
@@ -135,7 +165,7 @@ class Worker:
 
     def _tell(self, settled: int) -> None:
         try:
-            self.pipe.send(settled)
+            self.pipe.send(Told(settled, self.desk.shaper.limited_by))
         except BrokenPipeError:
             # The parent is gone; what was settled is in the ledger all the same.
             self.team.stop()

@@ -18,6 +18,7 @@ from pipelines.delivery.claims import Shard, claim
 from pipelines.delivery.export import export_sends, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.replies import Retry
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.states import Candidate, Settlement, State
 from pipelines.demo.prepare import Demo
@@ -68,7 +69,8 @@ class Sending(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, state: State) -> None:
         who = data.draw(st.sampled_from(sorted(self.open.values(), key=lambda c: c.contact_id)))
         self.mark(who, OUTCOMES[state])
-        row = Settlement(who.contact_id, state, next_at=self.at + timedelta(minutes=5))
+        retry = Retry.SOON if state is State.DEFERRED else None
+        row = Settlement(who.contact_id, state, reply_class="policy", retry=retry)
         self.ledger.settle([row], epoch=self.epoch, at=self.at)
         del self.open[who.contact_id]
 
@@ -134,6 +136,27 @@ class Sending(RuleBasedStateMachine):
             deferred
         )
         self.closed |= {row["address_hash"] for row in deferred}
+
+    @precondition(lambda self: not self.open)
+    @rule()
+    def somebody_cancels(self) -> None:
+        before = self.ledger.counts()
+
+        count = self.ledger.cancel(EVERYBODY, at=self.at)
+
+        after = self.ledger.counts()
+        assert after.get(State.CANCELLED, 0) - before.get(State.CANCELLED, 0) == count
+        assert not {State.DEFERRED, State.CONFIRMED_UNSENT, State.CLAIMED} & set(after)
+        self.closed |= {each.address_hash for each in EVERYBODY}
+
+    @precondition(lambda self: not self.open)
+    @rule()
+    def somebody_asks_for_another_try(self) -> None:
+        again = [*self.ledger.rows(State.REJECTED), *self.ledger.rows(State.EXPIRED)]
+
+        assert self.ledger.try_again(["policy"], at=self.at) == len(again)
+        assert self.ledger.try_again(["policy"], at=self.at) == 0
+        self.closed -= {row["address_hash"] for row in again}
 
     @invariant()
     def the_counts_add_up_and_no_address_has_two_rows(self) -> None:

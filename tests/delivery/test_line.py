@@ -12,6 +12,7 @@ import pytest
 from pipelines.campaigns.bundle import load_current
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.routes import Routes, Way
 from pipelines.delivery.states import State
 from pipelines.delivery.worker import Task, Worker
 from pipelines.demo.prepare import Demo
@@ -42,6 +43,8 @@ def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any,
                     bundle_hash=bundle.content_hash,
                     settings=demo.settings,
                     relay=server.relay,
+                    routes=Routes((Way("scripted", server.relay),)),
+                    way="scripted",
                     epoch=epoch,
                     size=size,
                     shard=0,

@@ -1,0 +1,78 @@
+"""How a send that is under way comes along: for whoever waits for it, and for whoever asks beside it.
+
+The parent of the workers writes it down now and then; a file that is older than its send means nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.delivery.lock import is_held
+
+SUFFIX = ".news"
+
+
+class News(BaseModel):
+    """Recipients settled in this run and before it, of how many; what stands in the way of more speed.
+
+    limited_by  a limit of delivery.yaml, in words; '' when the relay or this machine is the limit
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    settled: int
+    before: int
+    size: int
+    seconds: float
+    relay: str = ""
+    limited_by: str = ""
+
+    @property
+    def done(self) -> int:
+        return self.settled + self.before
+
+    @property
+    def per_second(self) -> float:
+        return self.settled / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None before there is any."""
+        left = self.size - self.done
+        return left / self.per_second if self.per_second else None
+
+    def __str__(self) -> str:
+        told = f"{self.done:,} of {self.size:,}, {self.per_second:,.0f} a second"
+        if (left := self.seconds_left) is not None:
+            told += f", {_shown(left)} left"
+        return f"{told}, limited by {self.limited_by or f'relay {self.relay} or this machine'}"
+
+
+def write(ledgers: Path, key: str, news: News) -> None:
+    path = ledgers / f"{key}{SUFFIX}"
+    part = path.with_name(path.name + ".part")
+    part.write_text(news.model_dump_json(), encoding="utf-8")
+    part.replace(path)
+
+
+def read(ledgers: Path, key: str) -> News | None:
+    """The news of a send that is under way now; None when none is, or it has none yet."""
+    if not is_held(ledgers / f"{key}.lock"):
+        return None
+    try:
+        return News.model_validate_json((ledgers / f"{key}{SUFFIX}").read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+
+
+def forget(ledgers: Path, key: str) -> None:
+    """Whatever an earlier send has left."""
+    (ledgers / f"{key}{SUFFIX}").unlink(missing_ok=True)
+
+
+def _shown(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{rest} s"
