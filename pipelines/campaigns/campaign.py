@@ -44,6 +44,7 @@ FOLDER = Path("assets/campaigns")
 FILE = "campaign.yaml"
 
 CampaignKey = NewType("CampaignKey", str)
+ERROR_BUDGET = 0.05
 KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,59}(@[0-9A-Za-z][0-9A-Za-z-]{0,39})?")
 
 
@@ -111,6 +112,10 @@ class Campaign(BaseModel):
     expires_after: Duration = timedelta(hours=72)
     # Segment columns the message uses, each with what stands there for a contact without one.
     fields: dict[Name, Default] = {}
+    # Of the latest replies, the part that may be refusals before the send pauses.
+    error_budget: Annotated[float, Field(gt=0, le=1)] = Field(
+        ERROR_BUDGET, exclude_if=lambda value: value == ERROR_BUDGET
+    )
     # Segments whose members the message says something else to: `{% if 'vip' in segments %}`.
     segments: list[Name] = Field([], exclude_if=lambda value: not value)
     # The pool of codes from which each recipient has one of their own: `{{ coupon }}`.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.clock import Clock
+from pipelines.delivery.budget import Budget
 from pipelines.delivery.ledger import BATCH, Ledger
 from pipelines.delivery.letters import Letter, Letters, Row
 from pipelines.delivery.marks import Mark, Marks
@@ -49,6 +50,7 @@ class Pending:
 class Desk:
     """One shard's recipients, from claim to settlement.
 
+    budget      of refusals; `alarmed` hears why it is spent
     told        hears how many were settled, each time they are on disk
     bounces     whether a hard bounce is the recipient's own
     """
@@ -64,6 +66,8 @@ class Desk:
     clock: Clock
     epoch: int
     bounces: bool
+    budget: Budget
+    alarmed: Callable[[str], None]
     told: Callable[[int], None]
 
     def __post_init__(self) -> None:
@@ -122,6 +126,8 @@ class Desk:
         """Settle by the relay's reply. Raises RelayUnavailable when it is about us."""
         row, reply = pending.row, outcome.reply
         kind = classify(reply)
+        if (why := self.budget.spent(reply)) is not None:
+            self.alarmed(why)
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
             self._refusals = 0
             name = pending.letter.message_id

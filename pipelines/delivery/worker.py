@@ -21,6 +21,7 @@ import uvloop
 
 from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
+from pipelines.delivery.budget import Budget
 from pipelines.delivery.claims import Shard, claim
 from pipelines.delivery.desk import Desk
 from pipelines.delivery.ledger import Ledger
@@ -29,6 +30,7 @@ from pipelines.delivery.line import Team
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.pace import Pace
+from pipelines.delivery.pausing import pause
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.queues import Queues, Wanted
 from pipelines.delivery.relay import Relay
@@ -130,6 +132,8 @@ class Worker:
             clock=self.clock,
             epoch=task.epoch,
             bounces=settings.delivery_mode is not DeliveryMode.REDIRECT,
+            budget=Budget(bundle.campaign.error_budget),
+            alarmed=self._pause,
             told=self._tell,
         )
         self.team = Team(self.desk, task.relay)
@@ -162,6 +166,12 @@ class Worker:
                 os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
+
+    def _pause(self, why: str) -> None:
+        """Pause the campaign; its parent sees it and ends every worker, this one begins nobody more."""
+        ledgers = Home(self.task.settings.home).ledgers
+        pause(ledgers, self.task.key, by="its error budget", why=why, at=self.clock.now())
+        self.team.stop()
 
     def _tell(self, settled: int) -> None:
         try:

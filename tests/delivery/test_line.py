@@ -12,6 +12,7 @@ import pytest
 from pipelines.campaigns.bundle import load_current
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.pausing import paused
 from pipelines.delivery.routes import Routes, Way
 from pipelines.delivery.states import State
 from pipelines.delivery.worker import Task, Worker
@@ -109,3 +110,13 @@ def test_whoever_is_dropped_at_the_dot_is_in_doubt_and_whoever_is_behind_is_sent
     assert len(doubted) == size // 7
     assert {worker.marks[row["recipient"]] for row in doubted} == {Mark.DOT}
     assert len(server.bodies) == size
+
+
+def test_a_send_that_spent_its_error_budget_pauses_itself_and_says_why(send: Any, demo: Demo):
+    worker, server, size = send(rcpt=b"550 5.7.1 blocked using zen.spamhaus.org")
+
+    found = paused(demo.home.ledgers, demo.campaign)
+    assert found is not None
+    assert "taken for spam or listed" in found.why
+    assert worker.ledger.counts()["rejected"] < size
+    assert set(server.bodies) <= {b".\r\n"}
