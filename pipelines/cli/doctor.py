@@ -15,7 +15,9 @@ from http.client import HTTPException
 from urllib.error import URLError
 
 from pipelines.campaigns.brands import brand_names, load_brand
-from pipelines.errors import LettermillError
+from pipelines.delivery.relay import Relay
+from pipelines.delivery.routes import FILE, read_delivery
+from pipelines.errors import CampaignInvalid, LettermillError
 from pipelines.message.dkim_keys import signing_keys
 from pipelines.settings import DeliveryMode, Environment, Home, HomeKind, Settings, machine_id
 
@@ -121,27 +123,37 @@ def _relay(settings: Settings) -> Iterator[Finding]:
     if settings.delivery_mode is DeliveryMode.SINK:
         yield Finding("relay", "fine", "the sink is started by whatever sends")
         return
-    where = f"{settings.relay_host}:{settings.relay_port}"
-    do = "Set LETTERMILL_RELAY_HOST, _PORT and _TLS to your SMTP server"
     try:
-        yield Finding("relay", "fine", f"{where} {_greeting(settings)}")
-    except (OSError, smtplib.SMTPException) as error:
-        yield Finding("relay", "problem", f"{where}: {error}", do)
+        named = read_delivery(settings.project).relays
+    except CampaignInvalid as invalid:
+        yield Finding("relay", "problem", invalid.what, f"See the problems of {FILE} and mend them")
+        return
+    relays = {
+        name: Relay(each.host, each.port, each.username, None, each.tls)
+        for name, each in named.items()
+    }
+    for name, relay in (relays or {"": Relay.from_settings(settings)}).items():
+        what, where = f"relay {name}".strip(), f"{relay.host}:{relay.port}"
+        mend = f"Set it right in {FILE}" if name else "Set LETTERMILL_RELAY_HOST, _PORT and _TLS"
+        try:
+            yield Finding(what, "fine", f"{where} {_greeting(relay)}")
+        except (OSError, smtplib.SMTPException) as error:
+            yield Finding(what, "problem", f"{where}: {error}", f"{mend} to your SMTP server")
 
 
-def _greeting(settings: Settings) -> str:
+def _greeting(relay: Relay) -> str:
     """Say EHLO (and STARTTLS where set), and leave: nothing is sent."""
     tls = ssl.create_default_context()
-    host, port = settings.relay_host, settings.relay_port
-    if settings.relay_tls == "implicit":
+    host, port = relay.host, relay.port
+    if relay.tls == "implicit":
         client: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=PATIENCE_SECONDS, context=tls)
     else:
         client = smtplib.SMTP(host, port, timeout=PATIENCE_SECONDS)
     with client:
         client.ehlo()
-        if settings.relay_tls == "starttls":
+        if relay.tls == "starttls":
             client.starttls(context=tls)
-        return "answers" + ("" if settings.relay_tls == "none" else " over verified TLS")
+        return "answers" + ("" if relay.tls == "none" else " over verified TLS")
 
 
 def _edge(settings: Settings, home: Home) -> Finding:

@@ -67,6 +67,7 @@ class Line:
         self._connection: Connection | None = None
         self._following: Pending | None = None
         self._pause_seconds = PAUSE_SECONDS
+        self._handed_over = 0
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +77,9 @@ class Line:
         """Until nobody is left for this line."""
         try:
             while not self._desk.is_done or self._following is not None:
+                if self._is_full and self._connection is not None and self._following is None:
+                    self._connection.quit()
+                    self._connection = None
                 # First a connection, then somebody to use it for: who waits for none is held up by none.
                 if not self.is_open:
                     self._leave_following()
@@ -93,6 +97,12 @@ class Line:
             if self._connection is not None:
                 self._connection.quit()
             self._team.done.set()  # whoever rests looks whether there is anything left
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether this connection has carried all that it may."""
+        most = self._team.relay.per_connection
+        return most is not None and self._handed_over >= most
 
     def _next(self) -> Pending | None:
         if self._desk.is_stopped:
@@ -142,7 +152,9 @@ class Line:
 
     def _before_dot(self, pending: Pending) -> Envelope | None:
         """Have the next letter ready, then mark; returns the envelope to send behind the dot."""
-        self._following = self._desk.next()
+        self._handed_over += 1
+        # The last message of a connection has none behind it.
+        self._following = None if self._is_full else self._desk.next()
         self._desk.mark_dot(pending)
         return self._following.envelope if self._following is not None else None
 
@@ -156,6 +168,7 @@ class Line:
                 return True
             try:
                 self._connection = await connect(self._team.relay)
+                self._handed_over = 0
                 self._pause_seconds = PAUSE_SECONDS
                 return True
             except RelayUnavailable as gone:

@@ -32,13 +32,19 @@ WHERE = "LETTERMILL_RELAY_HOST, LETTERMILL_RELAY_PORT"
 
 @dataclass(frozen=True)
 class Relay:
-    """Where mail is handed over, and how."""
+    """Where mail is handed over, and how.
+
+    auth            `auto`: what the server offers of CRAM-MD5, PLAIN, LOGIN; `xoauth2`: password is a token
+    per_connection  messages on one connection at most; None: as many as the server takes
+    """
 
     host: str
     port: int
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: str = "none"
+    auth: str = "auto"
+    per_connection: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Relay:
@@ -54,11 +60,17 @@ class Relay:
 
 async def connect(relay: Relay) -> Connection:
     """Open a connection. Raises RelayUnavailable, which names the settings it used."""
+    token = relay.password if relay.auth == "xoauth2" else None
+
+    async def given() -> str:
+        return token or ""
+
     client = aiosmtplib.SMTP(
         hostname=relay.host,
         port=relay.port,
         username=relay.username,
-        password=relay.password,
+        password=None if token else relay.password,
+        oauth_token_generator=given if token else None,
         use_tls=relay.tls == "implicit",
         start_tls=relay.tls == "starttls",
         timeout=OPEN_SECONDS,

@@ -158,4 +158,12 @@ def _strangers(given: DeliverySettings) -> list[Problem]:
 
 
 def _relay(given: RelaySettings, password: str | None) -> Relay:
-    return Relay(given.host, given.port, given.username, password, given.tls)
+    return Relay(
+        given.host,
+        given.port,
+        given.username,
+        password,
+        given.tls,
+        given.auth,
+        given.per_connection,
+    )

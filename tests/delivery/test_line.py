@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,16 +36,17 @@ def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any,
     )
     ours, theirs = multiprocessing.Pipe()
 
-    async def run(lines: int, replies: Any) -> tuple[Worker, Any, int]:
+    async def run(lines: int, limit: int | None, replies: Any) -> tuple[Worker, Any, int]:
         async with speaking(**replies) as server:
+            relay = replace(server.relay, per_connection=limit)
             pins = space.lake.pin(("campaigns.audience", "core.contacts"))
             worker = Worker(
                 Task(
                     key=key,
                     bundle_hash=bundle.content_hash,
                     settings=demo.settings,
-                    relay=server.relay,
-                    routes=Routes((Way("scripted", server.relay),)),
+                    relay=relay,
+                    routes=Routes((Way("scripted", relay),)),
                     way="scripted",
                     epoch=epoch,
                     size=size,
@@ -59,7 +61,9 @@ def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any,
             worker.desk.close()
             return worker, server, size
 
-    yield lambda lines=LINES, **replies: asyncio.run(run(lines, replies))
+    yield lambda lines=LINES, per_connection=None, **replies: asyncio.run(
+        run(lines, per_connection, replies)
+    )
     ledger.close()
     ours.close()
     theirs.close()
@@ -120,3 +124,11 @@ def test_a_send_that_spent_its_error_budget_pauses_itself_and_says_why(send: Any
     assert "taken for spam or listed" in found.why
     assert worker.ledger.counts()["rejected"] < size
     assert set(server.bodies) <= {b".\r\n"}
+
+
+def test_a_relay_s_limit_for_a_connection_is_kept_and_nobody_is_missed(send: Any):
+    worker, server, size = send(lines=1, per_connection=5)
+
+    greetings = sum(command.startswith(b"EHLO") for command in server.commands)
+    assert worker.ledger.counts() == {"accepted": size}
+    assert greetings == -(-size // 5)

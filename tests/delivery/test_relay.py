@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import subprocess
 from pathlib import Path
@@ -250,3 +251,19 @@ def test_who_is_not_let_in_is_told_so_in_one_message_without_the_secret(
     assert what in problem.what
     assert setting in problem.where
     assert "wrong-staple" not in str(refused.value) + repr(refused.value.__cause__)
+
+
+def test_a_token_logs_in_where_the_relay_takes_tokens(speaking: Any):
+    async def conversation() -> list[bytes]:
+        offers = b"250-scripted\r\n250 AUTH XOAUTH2"
+        async with speaking(ehlo=offers, auth=b"235 2.7.0 ok") as server:
+            token = Relay("127.0.0.1", server.port, "us@shop.example", SECRET, auth="xoauth2")
+            await probe(token)
+            return list(server.commands)
+
+    (said,) = (each for each in asyncio.run(conversation()) if each.startswith(b"AUTH"))
+
+    kind, given = said.split()[1:]
+    assert kind == b"XOAUTH2"
+    told = base64.b64decode(given)
+    assert told == f"user=us@shop.example\x01auth=Bearer {SECRET}\x01\x01".encode()
