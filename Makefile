@@ -8,7 +8,9 @@ export DAGSTER_HOME ?= $(HOME_DIR)/dagster
 WORKERS ?= 2
 # Screenshots are tested in a real browser; without one those tests are left out, and said to be.
 BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
-WITHOUT := $(if $(BROWSER),, and not browser)
+# Faults are put in by strace, and sent through a real Postfix: likewise.
+SERVICES := $(and $(shell command -v strace),$(shell PATH="$$PATH:/usr/sbin" command -v postfix))
+WITHOUT := $(if $(BROWSER),, and not browser)$(if $(SERVICES),, and not services)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-fast real-data check format lock bench
@@ -36,6 +38,7 @@ dev: $(READY)  ## Start Dagster, edge, stream and sink; Ctrl-C stops them togeth
 
 test: $(READY)  ## Run every test
 	@test -n "$(BROWSER)" || echo "Left out: the tests in a browser (no Chromium on the PATH)" >&2
+	@test -n "$(SERVICES)" || echo "Left out: the faults that need strace and Postfix (not on the PATH)" >&2
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not real_data$(WITHOUT)"
 
 test-fast: $(READY)  ## Run the tests that take seconds
@@ -60,9 +63,10 @@ lock: $(READY)  ## Pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --no-strip-extras --quiet --upgrade --output-file requirements.lock
 
-bench: $(READY)  ## Run the benchmarks (needs PostgreSQL 15 beside the segments, postfix beside the sends)
+bench: $(READY)  ## Run the benchmarks (needs PostgreSQL 15 beside the segments, postfix and strace beside the sends)
 	@$(BIN)/python -m bench pipeline
 	@$(BIN)/python -m bench hostile
 	@$(BIN)/python -m bench render
 	@$(BIN)/python -m bench segments
 	@$(BIN)/python -m bench send
+	@$(BIN)/python -m bench faults

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import hostile, pipeline, render, segments, send
+from bench import faults, hostile, pipeline, render, segments, send
 from bench.figure import Figure
 
 BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
+    "faults": faults.figures,
     "hostile": hostile.figures,
     "pipeline": pipeline.figures,
     "render": render.figures,

@@ -117,7 +117,9 @@ def start(url: str, campaign: str, *, late: bool, resume: bool = False) -> str:
             "assetSelection": [{"path": ["campaigns", name]} for name in chain],
         },
         "mode": "default",
-        "runConfigData": {"ops": {"campaigns__sends": {"config": {"accept_late": late, "resume": resume}}}},
+        "runConfigData": {
+            "ops": {"campaigns__sends": {"config": {"accept_late": late, "resume": resume}}}
+        },
         "executionMetadata": {"tags": [{"key": "dagster/partition", "value": campaign}]},
     }
     told = ask(url, LAUNCH, params=params)["launchPipelineExecution"]

@@ -10,11 +10,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import gt
 from pathlib import Path
 from typing import Any
 
 from pipelines.delivery import ledger_sql
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.recovery import (
+    RECOVERED_RETRY,
+    TRIED_AGAIN,
+    WENT_OUT,
+    is_contradicted,
+    recovered,
+)
 from pipelines.delivery.replies import Retry
 from pipelines.delivery.retry import wait
 from pipelines.delivery.states import FINAL, Candidate, Settlement, State
@@ -26,7 +34,6 @@ BATCH = 256
 CACHE_KB = 24_576
 CHECKPOINT_PAGES = 4_000
 BUSY_SECONDS = 30.0
-RECOVERED_RETRY = timedelta(minutes=5)
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,9 +60,23 @@ class Ledger:
             self._db.executescript(ledger_sql.SCHEMA)
         except sqlite3.DatabaseError as error:
             self._db.close()
-            do = "Nobody was mailed. Restore it from a backup; or move it away and send with --accept"
-            problems = [Problem(path.name, str(error))]
-            raise LedgerRefused("the ledger cannot be read", problems, do=do) from None
+            raise self._unreadable(str(error)) from None
+
+    def check(self) -> None:
+        """Read the whole file for damage, as a disk or a cut copy leaves it. Raises LedgerRefused.
+
+        Half a second for a million recipients: once for each send.
+        """
+        try:
+            (found,) = self._db.execute("pragma quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            raise self._unreadable(found)
+
+    def _unreadable(self, what: str) -> LedgerRefused:
+        do = "Nobody was mailed. Restore it from a backup; or move it away and send with --accept"
+        return LedgerRefused("the ledger cannot be read", [Problem(self.path.name, what)], do=do)
 
     def close(self) -> None:
         self._db.close()
@@ -154,6 +175,21 @@ class Ledger:
         with _Transaction(self._db):
             self._db.executemany(ledger_sql.SETTLE, rows)
 
+    def contradicted(self, marks: Marks) -> int:
+        """How many marks say that a message went out of which the ledger knows nothing: it lost claims.
+
+        A claim is on disk before any dot is marked, so a whole ledger has a row for each of these.
+        """
+        found = marks.whole()
+        seen, count = bytearray(len(found)), 0
+        rows = self._db.execute("select recipient, state, reason from sends")
+        for recipient, state, reason in rows:
+            if recipient < len(seen):
+                seen[recipient] = 1
+                count += is_contradicted(state, reason, found[recipient])
+        went_out = found.translate(WENT_OUT)
+        return count + sum(1 for is_lost in map(gt, went_out, seen) if is_lost)
+
     def begin_epoch(self, *, marks: Marks, at: datetime) -> int:
         """Settle what a dead run left, then raise the epoch. Only under the campaign's lock."""
         open_claims = self._db.execute(
@@ -161,7 +197,7 @@ class Ledger:
         ).fetchall()
         retry = micros(at + RECOVERED_RETRY)
         found = [
-            (*_recovered(marks[recipient] if marks.trusted else None, retry), micros(at), contact)
+            (*recovered(marks[recipient] if marks.trusted else None, retry), micros(at), contact)
             for contact, recipient in open_claims
         ]
         with _Transaction(self._db):
@@ -265,7 +301,7 @@ class Ledger:
         slots = ",".join("?" * len(wanted))
         with _Transaction(self._db):
             return self._db.execute(
-                "update sends set state = 'deferred', reason = 'tried_again', next_at = ?"
+                f"update sends set state = 'deferred', reason = '{TRIED_AGAIN}', next_at = ?"
                 " where state = 'expired' or (state = 'rejected' and"
                 # Without one: the process died before the reply was kept.
                 f" (reply_class is null or reply_class in ({slots})))",
@@ -328,20 +364,6 @@ def _is_due(state: str, next_at: int | None, is_older: bool, now: int) -> bool:
     if state == State.DEFERRED:
         return next_at is None or next_at <= now
     return state == State.CONFIRMED_UNSENT
-
-
-def _recovered(mark: Mark | None, retry: int | None) -> tuple[State, str | None, int | None]:
-    """State, reason and next time of a claim whose sender died; mark None: another boot."""
-    if mark is None:
-        return State.IN_DOUBT, "machine_restarted", None
-    return {
-        Mark.NONE: (State.CLAIMED, None, None),
-        Mark.CLAIMED: (State.CLAIMED, None, None),
-        Mark.DOT: (State.IN_DOUBT, "sender_died", None),
-        Mark.ACCEPTED: (State.ACCEPTED, None, None),
-        Mark.DEFERRED: (State.DEFERRED, None, retry),
-        Mark.REJECTED: (State.REJECTED, None, None),
-    }[mark]
 
 
 class _Transaction:

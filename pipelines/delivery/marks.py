@@ -54,6 +54,10 @@ class Marks:
         self._map[:HEADER] = _header()
         self._map.flush()
 
+    def whole(self) -> bytes:
+        """The byte of every recipient, in order."""
+        return self._map[HEADER:]
+
     def __getitem__(self, recipient: int) -> Mark:
         place = HEADER + recipient
         if place >= len(self._map):

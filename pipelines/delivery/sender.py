@@ -8,7 +8,7 @@ the wire is the worker's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,24 +57,35 @@ def send(order: SendOrder) -> SendResult:
     try:
         # Under the lock: a plan may have been under way.
         size = audience_size(key, space.lake)
-        ledger = _ledger(order)
-        marks = Marks(space.home.ledgers / f"{key}.marks", size)
-        epoch = _begin(order, ledger, marks)
-        known = ledger.counts()
-        before = known.get(State.ACCEPTED.value, 0)
-        tally = Tally(order, size, _final(known))
-        try:
-            send_by(ways, order, tally, epoch=epoch, size=size, lock=lock)
-        finally:
-            export(key, ledger, space)
-            counts = ledger.counts()
-            ledger.close()
-            marks.close()
+        counts, before, epoch = _sent(order, ways, size, lock)
     finally:
         lock.release()
     sent = counts.get(State.ACCEPTED.value, 0) - before
     seconds = space.clock.monotonic() - started
     return SendResult(counts, size, sent, epoch, seconds, paused(space.home.ledgers, key))
+
+
+def _sent(
+    order: SendOrder, ways: Sequence[Way], size: int, lock: CampaignLock
+) -> tuple[dict[str, int], int, int]:
+    """Counts by state, how many were accepted before this run, and its epoch."""
+    space, key = order.workspace, order.bundle.key
+    marks = Marks(space.home.ledgers / f"{key}.marks", size)
+    try:
+        ledger = _ledger(order, marks)
+        try:
+            epoch = _begin(order, ledger, marks)
+            known = ledger.counts()
+            tally = Tally(order, size, _final(known))
+            try:
+                send_by(ways, order, tally, epoch=epoch, size=size, lock=lock)
+            finally:
+                export(key, ledger, space)
+            return ledger.counts(), known.get(State.ACCEPTED.value, 0), epoch
+        finally:
+            ledger.close()
+    finally:
+        marks.close()
 
 
 def _answering(routes: Routes) -> list[Way]:
@@ -95,7 +106,7 @@ def _final(counts: Mapping[str, int]) -> int:
     return sum(count for state, count in counts.items() if State(state) in FINAL)
 
 
-def _ledger(order: SendOrder) -> Ledger:
+def _ledger(order: SendOrder, marks: Marks) -> Ledger:
     """Open the campaign's ledger. Raises LedgerRefused when it is not the one the lake knows."""
     space, key = order.workspace, order.bundle.key
     path = space.home.ledgers / f"{key}.sqlite"
@@ -103,6 +114,7 @@ def _ledger(order: SendOrder) -> Ledger:
     head = known.select(pl.col("epoch").max()).collect().item() or 0
     was_there = path.exists()
     ledger = Ledger(path)
+    ledger.check()
     identity = space.home.identity()
     here = {
         "campaign": key,
@@ -112,6 +124,9 @@ def _ledger(order: SendOrder) -> Ledger:
         "delivery": delivery_of(space.settings),
     }
     problems = _doubts(ledger, was_there=was_there, head=head, here=here)
+    if lost := ledger.contradicted(marks):
+        told = f"has lost {lost:,} claims: their marks say that a message went out"
+        problems.append(Problem("ledger", told))
     if problems and not order.accept_ledger:
         ledger.close()
         if not was_there:

@@ -6,6 +6,7 @@ Whoever asks (an asset, the command, a test) comes through here, so no caller ca
 from __future__ import annotations
 
 import json
+import sqlite3
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from pipelines.delivery.routes import Routes, Way, load_routes
 from pipelines.delivery.sender import SendResult, send
 from pipelines.delivery.states import State
 from pipelines.delivery.workers import Progress, SendOrder
-from pipelines.errors import Problem, SendHeld
+from pipelines.errors import LedgerRefused, Problem, SendHeld
 from pipelines.message.fill import message_id
 from pipelines.settings import DeliveryMode
 from pipelines.workspace import Workspace
@@ -53,7 +54,18 @@ def send_campaign(
     progress: Progress | None = None,
 ) -> SendResult:
     """Send what is due of the approved bundle to its frozen audience. Raises SendHeld with the reason."""
-    consent = consent or Consent()
+    try:
+        return _send(key, workspace, consent or Consent(), progress)
+    except sqlite3.DatabaseError as error:
+        # Of the ledger, wherever it is asked: a torn file may be read for a while before it is noticed.
+        do = f"See to the disk, then run it again, nobody is mailed twice: lettermill campaign send {key}"
+        told = "the ledger, or another database of this home, cannot be read or written"
+        raise LedgerRefused(told, [Problem(f"{key}.sqlite", str(error))], do=do) from error
+
+
+def _send(
+    key: str, workspace: Workspace, consent: Consent, progress: Progress | None
+) -> SendResult:
     bundle = approval.approved(key, workspace)
     if consent.resume:
         resume(workspace.home.ledgers, key)

@@ -312,3 +312,31 @@ def test_whatever_is_read_at_once_everybody_is_claimed_once(demo: Demo, window: 
     ]
 
     assert sorted(claimed) == [(number, True) for number in range(size)]
+
+
+@pytest.mark.parametrize(
+    ("mark", "statement", "lost"),
+    [
+        (Mark.ACCEPTED, "delete from sends", 1),
+        (Mark.DOT, "delete from sends", 1),
+        (Mark.CLAIMED, "delete from sends", 0),
+        (Mark.ACCEPTED, "update sends set state = 'deferred'", 1),
+        (Mark.DEFERRED, "update sends set state = 'deferred'", 0),
+        (Mark.REJECTED, "update sends set state = 'deferred'", 1),
+        (Mark.REJECTED, "update sends set state = 'deferred', reason = 'tried_again'", 0),
+        (Mark.DOT, "update sends set state = 'confirmed_unsent'", 0),
+        (Mark.ACCEPTED, "update sends set state = 'confirmed_unsent'", 1),
+        (Mark.ACCEPTED, "update sends set state = 'claimed'", 0),
+    ],
+)
+def test_a_mark_that_says_more_than_its_row_tells_that_claims_were_lost(
+    tmp_path: Path, mark: Mark, statement: str, lost: int
+):
+    ledger, marks = Ledger(tmp_path / "a.sqlite"), Marks(tmp_path / "a.marks", 3)
+    epoch = ledger.begin_epoch(marks=marks, at=NOON)
+    ledger.claim([Candidate(7, "hash", 1)], marks=marks, epoch=epoch, worker=0, at=NOON)
+    marks[1] = mark
+    with sqlite3.connect(ledger.path) as torn:
+        torn.execute(statement)
+
+    assert ledger.contradicted(marks) == lost
