@@ -59,18 +59,20 @@ class Letters:
         if routed is None:
             return None
         target = envelope_address(routed)
-        written = self._filler.write(self._recipient(row))
+        # Of a header beyond ASCII the relay hears by the envelope's address; another one says nothing.
+        shown = row["address"] if row["address"].isascii() else routed
+        written = self._filler.write(self._recipient(row, shown))
         local = sign_return_path(self._key, row["contact_id"], self._link_key)
         sender = f"{local}@{self._message.return_path_domain}"
         return Letter(sender, target, written.raw, written.message_id)
 
-    def _recipient(self, row: Row) -> Recipient:
+    def _recipient(self, row: Row, address: str) -> Recipient:
         fields = {name: row[name] for name in CONTACT_FIELDS}
         fields["attributes"] = json.loads(row["attributes"]) if row["attributes"] else {}
         fields.update(json.loads(row["fields"]) if row["fields"] else {})
         return Recipient(
             contact_id=row["contact_id"],
-            address=row["address"],
+            address=address,
             variant=row["variant"],
             is_tracked=row["is_tracked"],
             date=self._clock.now(),
