@@ -53,6 +53,10 @@ class Edge:
     async def blocking(self, call: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self.thread, call)
 
+    async def slowly(self, call: Callable[[], Answer]) -> Answer:
+        """The same for what reads the lake: clicks and unsubscribes do not wait for it."""
+        return await asyncio.get_running_loop().run_in_executor(self.reading, call)
+
     async def record(self, request: Request, token: Token, kind: Kind, **more: object) -> None:
         """Log a hit, durably."""
         values = {
@@ -71,8 +75,8 @@ class Edge:
         """Whether this person still agrees to be counted, even for mail sent long ago."""
         now = self.clock.monotonic()
         if now - self._asked_at >= WITHDRAWN_SECONDS:
-            self._asked_at = now
             self._withdrawn = await self.blocking(self.people.withdrawn_tracking)
+            self._asked_at = now
         return token.contact_id not in self._withdrawn
 
 

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.campaigns.topics import Topic, load_topics
-from pipelines.delivery.choices import Choices, Person, choices, choose
+from pipelines.delivery.choices import Choices, Person, Wanted, choices, choose
 from pipelines.delivery.people import Reason, Scope
 from pipelines.engagement.events import Kind
 from pipelines.errors import CampaignInvalid
@@ -35,13 +35,18 @@ async def leave(request: Request) -> Response:
         named = topic or words.plain("this_newsletter")
         page = pages.leave_page(words, topic=named, sender=_sender(approved))
         return HTMLResponse(page, headers=HEADERS)
-    scope = forms.scope_to_leave(await forms.fields(request))
+    form = await forms.fields(request)
+    scope = forms.scope_to_leave(form)
     if scope is None:
         return PlainTextResponse("Nothing was chosen", status_code=400, headers=HEADERS)
     await _leave(request, token, scope)
     what = topic if scope is Scope.TOPIC and topic else words.plain("all_mail")
+    # A mail program that posts for somebody gets no way to come back for them.
+    by_hand = "leave" in form
     back = sign(Token(Purpose.PREFERENCES, token.campaign, token.contact_id), edge.key)
-    page = pages.left_page(words, what=what, sender=_sender(approved), choose=f"/p/{back}")
+    page = pages.left_page(
+        words, what=what, sender=_sender(approved), choose=f"../p/{back}" if by_hand else ""
+    )
     return HTMLResponse(page, headers=HEADERS)
 
 
@@ -52,14 +57,14 @@ async def preferences(request: Request) -> Response:
         return not_found()
     edge, words = edge_of(request), _words(request)
     approved = await edge.blocking(lambda: edge.lookups.bundle(token.campaign))
-    topics = _topics(edge, approved)
+    topics = await edge.slowly(lambda: _topics(edge))
     is_saved = request.method == "POST"
     if is_saved:
         form = await forms.listed(request)
         if "choose" not in form:
             return PlainTextResponse("Nothing was chosen", status_code=400, headers=HEADERS)
         await _choose(request, token, topics, form)
-    now = await edge.blocking(lambda: _now(edge, token, topics))
+    now = await edge.slowly(lambda: _now(edge, token, topics))
     names = {key: topic.name(words.language) for key, topic in topics.items()}
     page = pages.choices_page(words, now, names, sender=_sender(approved), is_saved=is_saved)
     return HTMLResponse(page, headers=HEADERS)
@@ -88,7 +93,7 @@ async def _choose(
         now = _now(edge, token, topics)
         left = choose(
             _person(edge, token),
-            wanted,
+            Wanted(wanted, set(form.get("shown", []))),
             now,
             edge.people,
             at=at,
@@ -100,7 +105,7 @@ async def _choose(
             edge.people.permit_tracking(token.contact_id)
         return left
 
-    for topic in await edge.blocking(act):
+    for topic in await edge.slowly(act):
         await edge.record(
             request, token, Kind.UNSUBSCRIBE, mark=f"topic {topic}", detail=Scope.TOPIC.value
         )
@@ -114,12 +119,13 @@ def _person(edge: Edge, token: Token) -> Person:
     return Person(token.contact_id, edge.lookups.address_hash(token))
 
 
-def _topics(edge: Edge, approved: Bundle | None) -> Mapping[str, Topic]:
-    """What there is to choose from now; of a project that cannot be read, what the campaign was about."""
+def _topics(edge: Edge) -> Mapping[str, Topic]:
+    """What there is to choose from now. Nothing while the project cannot be read: whoever comes back comes
+    back to what they ticked, and for that all the others must be known."""
     try:
         return load_topics(edge.project)
     except CampaignInvalid:
-        return {approved.topic.key: approved.topic} if approved else {}
+        return {}
 
 
 def _words(request: Request) -> Words:

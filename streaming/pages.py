@@ -111,10 +111,11 @@ def leave_page(words: Words, *, topic: str, sender: str) -> str:
 
 
 def left_page(words: Words, *, what: str, sender: str, choose: str) -> str:
-    """That it is done. choose: the address of the page on which it can be undone."""
+    """That it is done. choose: the address of the page on which it can be undone; '' for none."""
+    back = f'<p><a href="{escape(choose)}">{words("changed_mind")}</a></p>' if choose else ""
     body = f"""<h1>{words("left_title")}</h1>
 <p>{words("left", topic=what)}</p>
-<p><a href="{escape(choose)}">{words("changed_mind")}</a></p>"""
+{back}"""
     return _page(words, words("left_title"), body, sender)
 
 
@@ -128,6 +129,7 @@ def choices_page(
         sentence = words("blocked" if now.is_blocked else "none_offered")
         return _page(words, words("choose_title"), _headed(words, f"<p>{sentence}</p>"), sender)
     boxes = [
+        f'<input type="hidden" name="shown" value="{escape(key)}">'
         f'<label><input type="checkbox" name="topic" value="{escape(key)}"{_checked(is_on)}>'
         f"<span>{escape(names[key])}</span></label>"
         for key, is_on in now.topics.items()

@@ -137,6 +137,8 @@ def candidates(
         joined = _either(joined, frame)
     for name in campaign.audience.exclude:
         joined = joined.join(frames[name], on="contact_id", how="anti")
+    # A column of a name that is ours would take the place of the contact's own, or of their code.
+    joined = joined.drop(name for name in joined.columns if name in RESERVED)
     return _telling(joined, {name: frames[name] for name in campaign.segments})
 
 

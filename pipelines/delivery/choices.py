@@ -25,12 +25,22 @@ class Choices:
     """What can be chosen and what is. `is_blocked`: they get nothing, for a reason that is not their own.
 
     topics      topic → whether they get it now
+    left_all    they left everything, whatever is said of single topics
     is_counted  whether opens and clicks are recorded; None when they never agreed to it
     """
 
     topics: Mapping[str, bool]
     is_blocked: bool
     is_counted: bool | None
+    left_all: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody ticked, and of what: of a topic added since they were shown them nobody asked."""
+
+    ticked: Collection[str]
+    shown: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,12 @@ def choices(
         key: not left_all and key not in left for key in topics if key in agreed and key not in held
     }
     withdrawn = person.contact_id in people.withdrawn_tracking()
-    return Choices(shown, is_blocked, (not withdrawn) if tracking else None)
+    return Choices(shown, is_blocked, (not withdrawn) if tracking else None, left_all)
 
 
 def choose(
     person: Person,
-    wanted: Collection[str],
+    wanted: Wanted,
     now: Choices,
     people: PeopleStore,
     *,
@@ -72,7 +82,10 @@ def choose(
     What they leave is written first: at no time do they get what they do not want.
     """
     offered = set(now.topics)
-    unwanted = sorted(offered - set(wanted))
+    shown = offered & set(wanted.shown)
+    ticked = shown & set(wanted.ticked)
+    # Whoever comes back comes back to what they ticked, and to nothing else they once agreed to.
+    unwanted = sorted((offered if now.left_all else shown) - ticked)
     people.suppress(
         Suppression(
             person.address_hash,
@@ -85,7 +98,7 @@ def choose(
         )
         for topic in unwanted
     )
-    back = sorted(offered & set(wanted))
+    back = sorted(ticked)
     if back and not now.is_blocked:
         for scope, key in [*((Scope.TOPIC, topic) for topic in back), (Scope.ALL, "")]:
             people.come_back(

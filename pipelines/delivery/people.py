@@ -74,7 +74,8 @@ class PeopleStore:
         return found is not None
 
     def suppress(self, decisions: Iterable[Suppression], *, imported: str | None = None) -> int:
-        """Keep decisions; one that is already in force stays as it was. Returns how many were new.
+        """Keep decisions; one that is already in force stays as it was, unless it was the person's own and
+        this one is a complaint, a bounce or somebody else's word. Returns how many were new.
 
         imported  the name of the import they come from, noted together with them
         """
@@ -90,13 +91,15 @@ class PeopleStore:
             )
             for d in decisions
         ]
+        own = Reason.UNSUBSCRIBED.value
         with self._open() as connection, connection:
             # Not total_changes: that counts what triggers write as well.
             new = connection.executemany(
                 "insert into suppressions values (?, ?, ?, ?, ?, ?, ?, null)"
                 " on conflict do update set released_at = null, reason = excluded.reason,"
                 " since_at = excluded.since_at, origin = excluded.origin"
-                " where released_at is not null",
+                # What somebody else decides outweighs a person's own word, which they may take back.
+                f" where released_at is not null or (reason = '{own}' and excluded.reason <> '{own}')",
                 rows,
             ).rowcount
             if imported is not None:

@@ -151,12 +151,13 @@ class Filler:
     def _language(self, recipient: Recipient) -> Language:
         if not self._further:
             return self._first
-        locale = recipient.fields.get("locale")
+        locale = str(recipient.fields.get("locale") or "")[:40]
         if locale not in self._languages:
             if len(self._languages) > REMEMBERED:
                 self._languages.clear()
-            name = chosen(locale, self._further)
-            self._languages[locale] = self._further[name] if name else self._first
+            first = self._message.language.lower()
+            name = chosen(locale, {first, *self._further})
+            self._languages[locale] = self._further.get(name, self._first)
         return self._languages[locale]
 
     def _templates(self, language: Language, recipient: Recipient) -> Templates:

@@ -7,7 +7,7 @@ What is said in them is the author's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def problems(campaign: Campaign, brand: Brand, bodies: Mapping[str, str]) -> Ite
                 yield Problem(f"campaign.yaml, variants[{number}].languages.{language}", told)
 
 
-def chosen(locale: Any, languages: Mapping[str, Any]) -> str:
+def chosen(locale: Any, languages: Container[str]) -> str:
     """Of the languages (small letters), the one for a contact's locale: de-AT, else de, else ''."""
     parts = str(locale or "")[:40].replace("_", "-").lower().split("-")
     for length in range(len(parts), 0, -1):

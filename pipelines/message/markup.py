@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import unescape
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import css_inline
+import idna
 import mrml
 
 from pipelines.errors import Problem
@@ -26,6 +28,7 @@ _HOST = re.compile(r"https?://[a-z0-9.-]+(:\d+)?(/|\?|#)", re.IGNORECASE)
 _SPACED = re.compile(r">\s+<")
 _WEB = re.compile(r"https?://[^\s<>\"]+")
 _OTHER = ("mailto:", "tel:", "#")
+URI_SAFE = "%/:=&?~#+!$,;'@()*[]"
 LONGEST, DEEPEST = 1_000_000, 150
 _ELEMENT = re.compile(r"<(/?)([A-Za-z][\w:.-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?(/?)>")
 # No end, or one that may be left out, so that many stand beside each other without any.
@@ -53,6 +56,20 @@ def unbounded(source: str) -> str | None:
     if deepest > DEEPEST:
         return f"elements stand in each other {deepest:,} deep, or are not closed; {DEEPEST} may"
     return None
+
+
+def as_uri(address: str) -> str:
+    """A web address as a header carries it: host as A-labels, the rest percent-encoded (RFC 3987, 3.1)."""
+    if address.isascii():
+        return address
+    parts = urlsplit(address)
+    try:
+        host = idna.encode(parts.hostname or "", uts46=True).decode()
+    except idna.IDNAError:
+        return address
+    port = f":{parts.port}" if parts.port else ""
+    rest = (quote(each, safe=URI_SAFE) for each in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme, host + port, *rest))
 
 
 def from_mjml(source: str) -> str:
@@ -102,9 +119,10 @@ class Links:
 
     def number(self, address: str) -> str:
         """The mark of an address; the same address has the same number everywhere."""
-        if address not in self.addresses:
-            self.addresses.append(address)
-        return link_mark(self.addresses.index(address))
+        plain = as_uri(address)
+        if plain not in self.addresses:
+            self.addresses.append(plain)
+        return link_mark(self.addresses.index(plain))
 
     def in_html(self, markup: str) -> str:
         """The page with marks in place of addresses that are the same for everybody."""

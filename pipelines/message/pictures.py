@@ -27,7 +27,7 @@ _KINDS = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
-_SOURCE = re.compile(r'(<img\b[^>]*?\ssrc=")(images/[^"]*)(")')
+_SOURCE = re.compile(r'(<img\b[^<>]*?\ssrc=")(images/[^"]*)(")')
 _NAMED = re.compile(r'(["(])cid:([0-9a-f]{16}@lettermill)(?=[")])')
 
 

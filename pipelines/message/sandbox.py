@@ -20,6 +20,7 @@ from urllib.parse import quote
 from jinja2 import BaseLoader, StrictUndefined, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from jinja2.filters import do_round
+from jinja2.runtime import markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pipelines.message import formats
@@ -82,8 +83,6 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "//", "/"})
     steps = 0
-    # A few pieces may be long while a message is compiled: blocks within blocks.
-    counts_all = True
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
@@ -114,7 +113,7 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         """Join what was rendered; a message that grows without measure ends here."""
         pieces = iter(pieces)
         few = list(islice(pieces, FEW_PIECES))
-        length = sum(map(len, few)) if len(few) == FEW_PIECES or self.counts_all else 0
+        length = sum(map(len, few))
         for piece in pieces:
             few.append(piece)
             length += len(piece)
@@ -123,6 +122,12 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         if length > MOST_CHARACTERS:
             raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
         return "".join(few)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        # Numbers and bytes have methods that make gigabytes, and none that a message needs.
+        if attr in COSTLY or isinstance(obj, int | float | bytes | type):
+            return False
+        return super().is_safe_attribute(obj, attr, value)
 
     def _step(self) -> None:
         self.steps += 1
@@ -136,14 +141,12 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         for block in tree.find_all(nodes.AssignBlock):
             block.filter = _filtered(block.filter, "_bounded")
         for joined in list(tree.find_all(nodes.Concat)):
-            joined.nodes = [_filtered(each, "_bounded") for each in joined.nodes]
+            joined.nodes = [_filtered(nodes.List(joined.nodes, lineno=joined.lineno), "_concat")]
         return tree
 
 
 class FillEnvironment(MessageEnvironment):
     """The same for one person's values: what costs more than a little is refused when it is compiled."""
-
-    counts_all = False
 
     def rounds(self, values: Any) -> Iterator[Any]:
         """What a loop goes through: rows, not letters, and not without end."""
@@ -171,9 +174,6 @@ class FillEnvironment(MessageEnvironment):
                 )
                 raise TemplateSyntaxError(told, loop.lineno, name, filename)
         return tree
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return attr not in COSTLY and super().is_safe_attribute(obj, attr, value)
 
 
 def compile_environment(loader: BaseLoader, *, autoescape: bool) -> MessageEnvironment:
@@ -212,7 +212,7 @@ def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
     known = _only(environment.filters, FILTERS)
     environment.filters = {name: _with_bounds(known[name]) for name in known}
-    environment.filters |= {"_rounds": environment.rounds, "_bounded": bounded}
+    environment.filters |= {"_rounds": environment.rounds, "_bounded": bounded, "_concat": _concat}
     environment.tests = _only(environment.tests, TESTS | {"==", "!=", "<", ">", "<=", ">="})
     return environment
 
@@ -222,6 +222,14 @@ def bounded(value: Any) -> Any:
     if isinstance(value, str | list | tuple) and len(value) > LONGEST:
         raise SecurityError(f"a text or list of more than {LONGEST:,}")
     return value
+
+
+def _concat(values: list[Any]) -> str:
+    """What `~` makes of some texts; counted before they are made one."""
+    texts = [value if hasattr(value, "__html__") else str(value) for value in values]
+    if sum(map(len, texts)) > LONGEST:
+        raise SecurityError(f"a text of more than {LONGEST:,}")
+    return markup_join(texts)
 
 
 def _with_bounds(function: Callable[..., Any]) -> Callable[..., Any]:

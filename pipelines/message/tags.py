@@ -12,15 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from jinja2 import BaseLoader, Environment, TemplateNotFound
+from jinja2 import BaseLoader, Environment, TemplateError, TemplateNotFound
 
 from pipelines.message.places import Places
 
-_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#\s.*?#\}", re.DOTALL)
+# Each stops where the next one begins: without an end it would be looked for again and again.
+_TAG = re.compile(r"\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}|\{#\s(?:(?!\{#).)*?#\}", re.DOTALL)
 _TOKEN = re.compile(r"LMTAG(\d+)X")
 _COMMENT = re.compile(r"<!--\s*LMTAG(\d+)X\s*-->")
-_MARKUP = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
+_MARKUP = re.compile(r"<!--(?:(?!<!--).)*?-->|<[^<>]*>", re.DOTALL)
 _ONLY_BLOCKS = re.compile(r"^[ \t]*((?:LMTAG\d+X[ \t]*)+)\n", re.MULTILINE)
+
+
+LARGEST_FILE = 300_000
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,9 @@ class ProjectLoader(BaseLoader):
         if path is None:
             raise TemplateNotFound(template)
         shown = path.relative_to(self._project).as_posix()
+        if path.stat().st_size > LARGEST_FILE:
+            told = f"{shown} has more than {LARGEST_FILE:,} bytes; a message is smaller"
+            raise TemplateError(told)
         source = path.read_text(encoding="utf-8")
         self.sources[shown] = source
         return self.protected(source, shown), shown, lambda: True

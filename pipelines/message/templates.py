@@ -29,7 +29,7 @@ from pipelines.message.sandbox import fill_environment
 # Values that are ours, come in many times, and need no escaping.
 OURS = ("_click", "_open", "_unsubscribe", "_view", "_preferences")
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
 HIDDEN = (
     '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
     'overflow:hidden">{}</div>'

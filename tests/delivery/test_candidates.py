@@ -76,9 +76,11 @@ def test_who_is_in_any_included_segment_and_in_no_excluded_one_is_a_candidate(pe
 def test_of_a_column_of_two_segments_the_first_one_s_value_counts_where_it_has_any(people: Lake):
     texts = {
         "a": text(
-            "select contact_id, 'a' as of, null as city from core.contacts where contact_id < 3"
+            "select contact_id, 'a' as of, null as town from core.contacts where contact_id < 3"
         ),
-        "b": text("select contact_id, 'b' as of, city from core.contacts where contact_id > 1"),
+        "b": text(
+            "select contact_id, 'b' as of, city as town from core.contacts where contact_id > 1"
+        ),
     }
 
     found = chosen(campaign(["a", "b"]), people, texts)
@@ -299,3 +301,13 @@ def test_a_candidate_is_told_which_of_the_message_s_segments_they_are_in(people:
 
     told = dict(found.select("contact_id", "segments").rows())
     assert told == {1: ["parisians", "everybody"], 2: ["everybody"]}
+
+
+def test_no_column_takes_the_place_of_a_contact_s_own_field_or_of_their_code(people: Lake):
+    texts = {
+        "odd": text(
+            "select contact_id, 'X' as coupon, 'tlh' as locale, 1 as n from core.orders group by 1"
+        )
+    }
+
+    assert chosen(campaign(["odd"]), people, texts).columns == ["contact_id", "n"]

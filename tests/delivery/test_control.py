@@ -19,6 +19,7 @@ from pipelines.clock import SystemClock
 from pipelines.delivery import control, sink
 from pipelines.delivery.due import due
 from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.overview import unaccounted
 from pipelines.delivery.sender import SendResult
 from pipelines.delivery.sending import send_campaign
@@ -164,14 +165,16 @@ def test_a_cancelled_campaign_is_over_and_everybody_is_accounted_for(relayed: Re
 
 def test_whom_it_failed_is_tried_again_but_no_unknown_address_and_nobody_in_doubt(sent: Demo):
     numbers = "select contact_id from sends order by recipient limit 1 offset ?"
-    for place, (state, reply) in enumerate(
+    marks = Marks(sent.home.ledgers / f"{sent.campaign}.marks", 4)
+    for place, (state, reply, mark) in enumerate(
         [
-            ("rejected", "policy"),
-            ("rejected", "unknown_user"),
-            ("expired", None),
-            ("in_doubt", None),
+            ("rejected", "policy", Mark.REJECTED),
+            ("rejected", "unknown_user", Mark.REJECTED),
+            ("expired", None, Mark.DEFERRED),
+            ("in_doubt", None, Mark.DOT),
         ]
     ):
+        marks[place] = mark
         change(
             sent,
             f"update sends set state = ?, reply_class = ? where contact_id = ({numbers})",

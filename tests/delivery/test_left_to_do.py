@@ -52,7 +52,7 @@ def test_who_is_deferred_is_due_again_when_the_time_has_come(demo: Demo, tmp_pat
 
     now, soon = (
         left_to_do(bundle, demo.workspace),
-        left_to_do(bundle, at(demo, timedelta(minutes=6))),
+        left_to_do(bundle, at(demo, timedelta(minutes=8))),
     )
 
     assert (now.now, now.deferred) == (0, 1)

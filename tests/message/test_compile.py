@@ -13,6 +13,7 @@ from pipelines.errors import TemplateInvalid
 from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.lint.rules import lint
+from streaming.lookups import WEB_ADDRESS
 
 TEXT = "<mj-section><mj-column>{}</mj-column></mj-section>"
 ROWS = TEXT.format(
@@ -199,3 +200,23 @@ def test_lint_finds_what_a_letter_must_not_lack(compiled):
 def test_no_style_sheet_or_font_is_taken_from_elsewhere(compiled):
     assert "<link" not in compiled().html
     assert "@import" not in compiled().html
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (
+            "https://shop.example/café?q=ä&x=1#ö",
+            "https://shop.example/caf%C3%A9?q=%C3%A4&x=1#%C3%B6",
+        ),
+        ("https://bücher.example/", "https://xn--bcher-kva.example/"),
+        ("https://shop.example/a%20b", "https://shop.example/a%20b"),
+    ],
+)
+def test_an_address_beyond_ascii_is_kept_as_a_header_can_carry_it(compiled, written, kept):
+    message = compiled(
+        f'<mj-section><mj-column><mj-text><a href="{written}">x</a></mj-text></mj-column></mj-section>'
+    )
+
+    assert kept in message.links
+    assert WEB_ADDRESS.fullmatch(kept)

@@ -155,3 +155,22 @@ def test_every_language_has_every_word_and_regions_fall_back():
 
     assert {frozenset(told) for told in known.values()} == {frozenset(known["en"])}
     assert phrases(CHECKOUT, "de-AT") == phrases(CHECKOUT, "de")
+
+
+def test_the_first_language_may_be_the_more_exact_one(bilingual, fill):
+    change(bilingual / "assets/templates/brands/mill.yaml", languages=["en-GB", "en"])
+    folder = bilingual / "assets/campaigns" / SLUG
+    (folder / "body.de.mjml.j2").rename(folder / "body.en.mjml.j2")
+    further = {"en": {"subject": "Of all English"}}
+    variants = [{"name": "only", "subject": "Of Britain", "languages": further}]
+    change(folder / "campaign.yaml", variants=variants)
+    message = compiled(bilingual)
+
+    assert fill(message, locale="en-GB").subject == "Of Britain"
+    assert fill(message, locale="en-US").subject == "Of all English"
+    assert fill(message, locale="fr").subject == "Of Britain"
+
+
+@pytest.mark.parametrize("odd", [["en"], {"a": 1}, 7, "\u0000"])
+def test_a_locale_that_is_none_is_no_error(bilingual, fill, odd):
+    assert fill(compiled(bilingual), locale=odd).subject == "Thanks"

@@ -139,3 +139,18 @@ def test_a_message_that_grows_while_it_is_compiled_is_stopped(compiled):
         compiled(long + "[[ long ]]" * 12)
 
     assert "longer than 1,000,000 characters" in refused.value.problems[0].what
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ (1).to_bytes(1200000000, 'big')|length }}",
+        "{{ (1).from_bytes('x') }}",
+        "{{ (1.5).hex() }}",
+        "{{ " + " ~ ".join(["name"] * 3_000) + " }}",
+        "{{ name }}" * 1_900,
+    ],
+)
+def test_numbers_joins_and_many_values_make_nothing_huge(source: str):
+    with pytest.raises(SecurityError):
+        filled(source, name=NAME)

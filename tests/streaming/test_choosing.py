@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import Campaigning
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
-SAVED = {"choose": "these"}
+SAVED: dict[str, object] = {"choose": "these", "shown": ["news", "offers"]}
 
 
 @pytest.fixture
@@ -93,12 +93,67 @@ def test_the_page_after_one_click_leads_back(
     browser: TestClient, page: str, campaigning: Campaigning
 ) -> None:
     left = browser.post(campaigning.url(Purpose.UNSUBSCRIBE), data={"leave": "all"})
-    (back,) = re.findall(r'<a href="(/p/[\w-]+)">', left.text)
+    (back,) = re.findall(r'<a href="\.\.(/p/[\w-]+)">', left.text)
 
     assert back == page
     browser.post(back, data={**SAVED, "topic": ["news"]})
     assert campaigning.people.suppressed_hashes("news", "mill") == set()
     assert campaigning.people.suppressed_hashes("offers", "mill") == {"hash-1"}
+
+
+def test_a_mail_program_that_leaves_for_somebody_is_given_no_way_back(
+    browser: TestClient, campaigning: Campaigning
+) -> None:
+    left = browser.post(
+        campaigning.url(Purpose.UNSUBSCRIBE), data={"List-Unsubscribe": "One-Click"}
+    )
+
+    assert left.status_code == 200
+    assert "/p/" not in left.text
+
+
+def test_a_topic_they_were_not_shown_is_left_as_it_was(
+    browser: TestClient, page: str, campaigning: Campaigning
+) -> None:
+    browser.post(page, data={"choose": "these", "shown": ["news"], "topic": ["news"]})
+
+    assert campaigning.people.decisions("hash-1", 1) == []
+
+
+def test_whoever_left_everything_comes_back_to_what_they_ticked_alone(
+    browser: TestClient, page: str, campaigning: Campaigning
+) -> None:
+    browser.post(campaigning.url(Purpose.UNSUBSCRIBE), data={"leave": "all"})
+
+    browser.post(page, data={"choose": "these", "shown": ["news"], "topic": ["news"]})
+
+    assert campaigning.people.suppressed_hashes("news", "mill") == set()
+    assert campaigning.people.suppressed_hashes("offers", "mill") == {"hash-1"}
+
+
+@pytest.mark.parametrize("scope", [Scope.ALL, Scope.TOPIC])
+@pytest.mark.parametrize(
+    "reason", [each for each in Reason if each is not Reason.UNSUBSCRIBED], ids=str
+)
+@pytest.mark.parametrize("own_first", [True, False])
+def test_no_tick_undoes_what_others_decided_whenever_they_did(
+    own_first: bool,
+    reason: Reason,
+    scope: Scope,
+    browser: TestClient,
+    page: str,
+    campaigning: Campaigning,
+) -> None:
+    def decided(why: Reason) -> Suppression:
+        return Suppression("hash-1", 1, scope, "news", why, NOON, "test")
+
+    both = [decided(Reason.UNSUBSCRIBED), decided(reason)]
+    for each in both if own_first else reversed(both):
+        campaigning.people.suppress([each])
+
+    browser.post(page, data={**SAVED, "topic": ["news", "offers"]})
+
+    assert campaigning.people.suppressed_hashes("news", "mill") == {"hash-1"}
 
 
 @pytest.mark.parametrize("reason", [Reason.COMPLAINT, Reason.HARD_BOUNCE, Reason.MANUAL])
