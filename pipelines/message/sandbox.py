@@ -59,6 +59,7 @@ LARGEST = 10**12
 LONGEST = 200_000
 # Rounds of one loop and loops inside each other, for one person.
 MOST_ROUNDS, DEEPEST = 1_000, 2
+MOST_ROUNDS_TOGETHER = 5_000
 MOST_DIGITS = 10
 # Rounds and calls while a message is compiled.
 MOST_STEPS = 100_000
@@ -155,7 +156,16 @@ class FillEnvironment(MessageEnvironment):
         for number, value in enumerate(values):
             if number == MOST_ROUNDS:
                 raise SecurityError(f"a loop of more than {MOST_ROUNDS:,} rounds")
+            self.steps += 1
+            if self.steps > MOST_ROUNDS_TOGETHER:
+                raise SecurityError(f"loops of more than {MOST_ROUNDS_TOGETHER:,} rounds together")
             yield value
+
+    def concat(self, pieces: Iterable[str]) -> str:
+        """The same; the rounds of one person's message are counted from here."""
+        if not isinstance(pieces, list):  # which is a captured block, in the middle of one
+            self.steps = 0
+        return super().concat(pieces)
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return ImmutableSandboxedEnvironment.call(self, context, function, *args, **kwargs)

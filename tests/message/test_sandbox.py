@@ -154,3 +154,16 @@ def test_a_message_that_grows_while_it_is_compiled_is_stopped(compiled):
 def test_numbers_joins_and_many_values_make_nothing_huge(source: str):
     with pytest.raises(SecurityError):
         filled(source, name=NAME)
+
+
+def test_loops_within_each_other_are_counted_together_and_anew_for_each_person():
+    nested = (
+        "{% for a in few %}{% for b in few %}{% set c %}{{ b }}{% endset %}{% endfor %}{% endfor %}"
+    )
+    template = fill_environment(autoescape=True).from_string(nested)
+
+    for _ in range(3):
+        assert template.render(few=list(range(60))) == ""
+    with pytest.raises(SecurityError, match="rounds together"):
+        template.render(few=list(range(100)))
+    assert template.render(few=list(range(60))) == ""
