@@ -140,7 +140,8 @@ class PeopleStore:
             ended = connection.execute(
                 "update suppressions set released_at = ? where released_at is null and reason = ?"
                 " and scope = ? and scope_key = ?"
-                " and (contact_id = ? or (address_hash = ? and ? <> ''))",
+                # By the address only what names no contact: it may be somebody else's by now.
+                " and (contact_id = ? or (contact_id = -1 and address_hash = ? and ? <> ''))",
                 (_micros(at), Reason.UNSUBSCRIBED.value, scope.value, scope_key, contact_id,
                  address_hash, address_hash),
             ).rowcount  # fmt: skip

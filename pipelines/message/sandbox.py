@@ -214,7 +214,7 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
         auto_reload=False,
     )
     reduced = _reduced(environment)
-    reduced.filters |= {"url": _url, "join": _joined, "round": _rounded, **formats.FILTERS}
+    reduced.filters |= {"url": _url, **formats.FILTERS}
     return reduced
 
 
@@ -222,6 +222,7 @@ def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
     known = _only(environment.filters, FILTERS)
     environment.filters = {name: _with_bounds(known[name]) for name in known}
+    environment.filters |= {"join": _joined, "round": _rounded}
     environment.filters |= {"_rounds": environment.rounds, "_bounded": bounded, "_concat": _concat}
     environment.tests = _only(environment.tests, TESTS | {"==", "!=", "<", ">", "<=", ">="})
     return environment

@@ -167,3 +167,14 @@ def test_loops_within_each_other_are_counted_together_and_anew_for_each_person()
     with pytest.raises(SecurityError, match="rounds together"):
         template.render(few=list(range(100)))
     assert template.render(few=list(range(60))) == ""
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["[[ 1.5|round(300000000, 'ceil') ]]", "[[ ('a' * 1)|join('b') ]]", "[[ many|join(long) ]]"],
+)
+def test_what_is_too_much_is_too_much_while_a_message_is_compiled_as_well(source: str):
+    environment = compile_environment(DictLoader({}), autoescape=True)
+
+    with pytest.raises(SecurityError):
+        environment.from_string(source).render(many=["a"] * 900, long="b" * 100_000)

@@ -237,3 +237,14 @@ def test_the_topic_is_called_as_the_reader_calls_it(browser: TestClient, page: s
 
     assert "Nouvelles" in answer.text
     assert 'lang="fr"' in answer.text
+
+
+def test_coming_back_ends_nobody_else_s_decision_under_the_same_address(
+    browser: TestClient, page: str, campaigning: Campaigning
+) -> None:
+    theirs = Suppression("hash-1", 2, Scope.ALL, "", Reason.UNSUBSCRIBED, NOON, "test")
+    campaigning.people.suppress([theirs])
+
+    browser.post(page, data={**SAVED, "topic": ["news", "offers"]})
+
+    assert campaigning.people.suppressed_hashes("news", "mill") == {"hash-1"}
