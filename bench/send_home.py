@@ -19,9 +19,10 @@ from pipelines.campaigns.campaign import campaign_key, load
 from pipelines.campaigns.topics import load_topics
 from pipelines.clock import SystemClock
 from pipelines.contacts.address import hash_series
-from pipelines.delivery.letters import CONTACT_FIELDS, Letters
+from pipelines.delivery.letters import Letters
 from pipelines.lake import Lake
 from pipelines.message.compile import compile_message
+from pipelines.message.compiled import CONTACT_FIELDS
 from pipelines.message.dkim_keys import activate, make_key
 from pipelines.schema import AUDIENCE, CONSENTS, CONTACTS, LEDGER_HEADS, SENDS, Table
 from pipelines.settings import CHECKOUT, DeliveryMode, HomeKind, Settings, make_home

@@ -12,17 +12,18 @@ from typing import Any
 from pipelines.clock import Clock
 from pipelines.contacts.address import address_hash
 from pipelines.delivery.ledger import BATCH, Ledger
-from pipelines.delivery.letters import CONTACT_FIELDS, Row
+from pipelines.delivery.letters import Row
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.states import Candidate
 from pipelines.lake import Lake
+from pipelines.message.compiled import CONTACT_FIELDS
 from pipelines.settings import Home
 
 # Recipients of all shards together; half a row group, each of which is read twice therefore.
 WINDOW = 65_536
 MEMORY = "128MB"
 PLANNED = ("recipient", "contact_id", "address_hash", "variant", "is_tracked", "fields")
-CURRENT = ("address", "address_normalised", "attributes", *CONTACT_FIELDS)
+CURRENT = ("address", "address_normalised", *CONTACT_FIELDS)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Knows the approved message and the home's keys; no ledger, no connection.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,10 @@ from pipelines.clock import Clock
 from pipelines.delivery.modes import Routing
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.dkim_keys import signer_for
-from pipelines.message.fill import Filler, Recipient
+from pipelines.message.fill import Filler, recipient_of
 from pipelines.message.headers import envelope_address
 from pipelines.message.tokens import sign_return_path
 from pipelines.settings import Home, Settings
-
-CONTACT_FIELDS = ("first_name", "last_name", "locale", "time_zone", "country", "city", "birth_on")
 
 Row = dict[str, Any]
 
@@ -61,20 +58,15 @@ class Letters:
         target = envelope_address(routed)
         # Of a header beyond ASCII the relay hears by the envelope's address; another one says nothing.
         shown = row["address"] if row["address"].isascii() else routed
-        written = self._filler.write(self._recipient(row, shown))
+        written = self._filler.write(
+            recipient_of(
+                row,
+                variant=row["variant"],
+                date=self._clock.now(),
+                is_tracked=row["is_tracked"],
+                address=shown,
+            )
+        )
         local = sign_return_path(self._key, row["contact_id"], self._link_key)
         sender = f"{local}@{self._message.return_path_domain}"
         return Letter(sender, target, written.raw, written.message_id)
-
-    def _recipient(self, row: Row, address: str) -> Recipient:
-        fields = {name: row[name] for name in CONTACT_FIELDS}
-        fields["attributes"] = json.loads(row["attributes"]) if row["attributes"] else {}
-        fields.update(json.loads(row["fields"]) if row["fields"] else {})
-        return Recipient(
-            contact_id=row["contact_id"],
-            address=address,
-            variant=row["variant"],
-            is_tracked=row["is_tracked"],
-            date=self._clock.now(),
-            fields=fields,
-        )

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.campaigns.kinds import Name
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
-from pipelines.delivery.destinations import Destination, Destinations, providers
+from pipelines.delivery.destinations import Destinations, providers
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.relay import Relay
 from pipelines.errors import CampaignInvalid, Problem, did_you_mean
@@ -57,11 +57,9 @@ class RelaySettings(_Paced):
 
 
 class DestinationSettings(_Paced):
-    """How fast mail goes to one destination, and domains and servers that belong to it beside the known."""
+    """How fast mail goes to one destination, and domains that belong to it beside the known."""
 
-    connections: Count | None = None
     domains: list[str] = []
-    mx: list[str] = []
 
 
 class DeliverySettings(BaseModel):
@@ -94,7 +92,6 @@ class Routes:
     ways: tuple[Way, ...]
     rate: Limit = field(default_factory=Limit)
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    connections: Mapping[str, int] = field(default_factory=dict)
     destinations: Destinations = field(default_factory=Destinations)
 
 
@@ -112,16 +109,8 @@ def load_routes(settings: Settings, *, brand: str) -> Routes:
         ways=ways or (Way(DEFAULT, Relay.from_settings(settings)),),
         rate=Limit(given.rate),
         limits={name: each.limit for name, each in given.destinations.items()},
-        connections={
-            name: each.connections
-            for name, each in given.destinations.items()
-            if each.connections is not None
-        },
         destinations=Destinations(
-            {
-                name: Destination(tuple(each.domains), tuple(each.mx))
-                for name, each in given.destinations.items()
-            }
+            {name: each.domains for name, each in given.destinations.items()}
         ),
     )
 
@@ -153,7 +142,7 @@ def _strangers(given: DeliverySettings) -> list[Problem]:
             f"is none that is known, and has no domains.{did_you_mean(name, providers())}",
         )
         for name, each in given.destinations.items()
-        if name not in providers() and name != "other" and not (each.domains or each.mx)
+        if name not in providers() and name != "other" and not each.domains
     ]
 
 

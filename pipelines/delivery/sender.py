@@ -52,7 +52,7 @@ def send(order: SendOrder) -> SendResult:
     """
     space, key = order.workspace, order.bundle.key
     started = space.clock.monotonic()
-    ways = _answering(order.routes)
+    ways = answering(order.routes)
     lock = CampaignLock(space.home.ledgers / f"{key}.lock")
     try:
         # Under the lock: a plan may have been under way.
@@ -88,7 +88,7 @@ def _sent(
         marks.close()
 
 
-def _answering(routes: Routes) -> list[Way]:
+def answering(routes: Routes) -> list[Way]:
     """The relays from the first that lets us in. Raises RelayUnavailable when none does."""
     for number, way in enumerate(routes.ways):
         try:

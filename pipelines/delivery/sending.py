@@ -161,23 +161,14 @@ def _received(workspace: Workspace) -> set[str]:
 
 @contextmanager
 def routes_of(workspace: Workspace, brand: str) -> Iterator[Routes]:
-    """Where this mode hands a brand's mail over, and how fast."""
+    """Where this mode hands a brand's mail over, and how fast: the home's sink, started if need be, or
+    the relays."""
     settings = workspace.settings
     if settings.delivery_mode is not DeliveryMode.SINK:
         yield load_routes(settings, brand=brand)
         return
-    with relay_of(workspace) as relay:
-        yield Routes((Way("sink", relay),))
-
-
-@contextmanager
-def relay_of(workspace: Workspace) -> Iterator[Relay]:
-    """Where this mode hands mail over: the home's sink, started if need be, or the relay."""
-    if workspace.settings.delivery_mode is not DeliveryMode.SINK:
-        yield Relay.from_settings(workspace.settings)
-        return
-    with sink.running(workspace.home, workspace.settings) as (host, port):
-        yield Relay(host, port)
+    with sink.running(workspace.home, settings) as (host, port):
+        yield Routes((Way("sink", Relay(host, port)),))
 
 
 def home_at(url: str) -> str | None:

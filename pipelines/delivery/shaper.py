@@ -35,10 +35,16 @@ class _Held:
 
 
 class Shaper:
-    """The slots of one worker. `relay` names the relay it hands over to."""
+    """The slots of one worker, or of a message beside any campaign, which is urgent: none waits behind one.
 
-    def __init__(self, pace: Pace, routes: Routes, relay: str, clock: Clock) -> None:
+    relay  the name of the relay it hands over to
+    """
+
+    def __init__(
+        self, pace: Pace, routes: Routes, relay: str, clock: Clock, *, is_urgent: bool = False
+    ) -> None:
         self._pace, self._routes, self._clock = pace, routes, clock
+        self._is_urgent = is_urgent
         own = next(way.limit for way in routes.ways if way.name == relay)
         self._shared = {
             name: limit
@@ -99,7 +105,8 @@ class Shaper:
             if slot > now:
                 return slot - now
             self._release(name)
-        got = self._pace.lease(limits, max(1, min(waiting, MOST_LEASED)))
+        wanted = max(1, min(waiting, MOST_LEASED))
+        got = self._pace.lease(limits, wanted, is_urgent=self._is_urgent)
         if isinstance(got, Wait):
             self.limited_by = got.why
             return got.seconds

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 
+from pipelines.clock import Clock
 from pipelines.delivery.modes import LiveFacts, Routing, check_mode, is_reserved
-from pipelines.delivery.relay import Relay, connect
-from pipelines.delivery.sending import home_at, relay_of
+from pipelines.delivery.pace import Pace
+from pipelines.delivery.relay import Relay, connect, unavailable
+from pipelines.delivery.routes import FILE, Way
+from pipelines.delivery.sender import answering
+from pipelines.delivery.sending import home_at, routes_of
+from pipelines.delivery.shaper import Shaper
 from pipelines.errors import RelayUnavailable
 from pipelines.message.headers import envelope_address
 from pipelines.workspace import Workspace
+
+PATIENCE_SECONDS = 60.0
 
 
 def permitted(address: str, workspace: Workspace) -> str | None:
@@ -26,14 +34,33 @@ def permitted(address: str, workspace: Workspace) -> str | None:
 
 
 def hand_over(
-    messages: Sequence[bytes], *, sender: str, target: str, workspace: Workspace
+    messages: Sequence[bytes], *, sender: str, target: str, brand: str, workspace: Workspace
 ) -> list[str]:
-    """Give messages to the relay, one after another; what it replied to each.
+    """Give a brand's messages to its relay, one after another; what it replied to each.
 
-    Raises RelayUnavailable, which says how many it took before, when it does not take one.
+    They take the same slots as campaigns, before these. Raises RelayUnavailable, which says how many it
+    took before, when it does not take one.
     """
-    with relay_of(workspace) as relay:
-        return asyncio.run(_transmitted(relay, messages, sender, target))
+    space = workspace
+    with routes_of(space, brand) as routes, closing(Pace(space.home.pace, space.clock)) as pace:
+        way = answering(routes)[0]
+        shaper = Shaper(pace, routes, way.name, space.clock, is_urgent=True)
+        try:
+            for _ in messages:
+                _wait(shaper, target, way, space.clock)
+        finally:
+            shaper.close()
+        return asyncio.run(_transmitted(way.relay, messages, sender, target))
+
+
+def _wait(shaper: Shaper, target: str, way: Way, clock: Clock) -> None:
+    """Until there is a slot; a cap that is full for the day is told at once."""
+    while (seconds := shaper.seconds_to(shaper.destination(target))) > 0:
+        if seconds > PATIENCE_SECONDS:
+            raise unavailable(
+                way.relay, f"has taken all it may now: {shaper.limited_by}", str(FILE)
+            )
+        clock.sleep(seconds)
 
 
 async def _transmitted(

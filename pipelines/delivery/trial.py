@@ -66,7 +66,11 @@ def send_trial(
             do="Mend the message, or take another contact: --as CONTACT",
         ) from None
     replies = hand_over(
-        [raw for _, raw in written], sender=message.sender_address, target=target, workspace=space
+        [raw for _, raw in written],
+        sender=message.sender_address,
+        target=target,
+        brand=campaign.brand,
+        workspace=space,
     )
     return [
         Trial(variant, target, recipient.contact_id, reply)

@@ -6,7 +6,6 @@ kept. Links lead straight to where they lead, and nothing is counted.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,8 +15,8 @@ import polars as pl
 from pipelines.campaigns.bundle import Bundle
 from pipelines.errors import Refused
 from pipelines.lake import Lake
-from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
-from pipelines.message.fill import Filler, Recipient
+from pipelines.message.compiled import CompiledMessage
+from pipelines.message.fill import Filler, recipient_of
 from pipelines.message.pictures import shown
 from pipelines.schema import AUDIENCE
 from pipelines.settings import Home
@@ -39,19 +38,8 @@ class Viewing:
         if row is None:
             return None
         filler, message = self._filler(bundle)
-        fields = {name: row[name] for name in CONTACT_FIELDS if name != "attributes"}
-        fields["attributes"] = json.loads(row["attributes"] or "{}")
-        fields |= json.loads(row["fields"] or "{}")
-        recipient = Recipient(
-            contact_id,
-            row["address"] or "",
-            row["variant"],
-            is_tracked=False,
-            date=now,
-            fields=fields,
-        )
         try:
-            page = filler.page(recipient)
+            page = filler.page(recipient_of(row, variant=row["variant"], date=now))
         except Refused:
             return None
         pictures = {name: each for part in message.every() for name, each in part.pictures.items()}

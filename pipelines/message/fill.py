@@ -7,6 +7,7 @@ may get it at all was decided in delivery.
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from jinja2.exceptions import TemplateError
 
 from pipelines.errors import Refused
 from pipelines.message import tokens
-from pipelines.message.compiled import CompiledMessage
+from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
 from pipelines.message.dkim import Signer
 from pipelines.message.headers import SUBJECT_CHARACTERS, encode_text, mailbox, one_line
 from pipelines.message.languages import chosen, is_of
@@ -51,6 +52,26 @@ class Recipient:
     is_tracked: bool
     date: datetime
     fields: Mapping[str, Any]
+
+
+def recipient_of(
+    row: Mapping[str, Any],
+    *,
+    variant: str,
+    date: datetime,
+    is_tracked: bool = False,
+    address: str | None = None,
+) -> Recipient:
+    """Somebody of core.contacts, with what an audience keeps for them under `fields` (a JSON object).
+
+    address  whom the message names, where that is not the contact's own
+    """
+    fields = {name: row[name] for name in CONTACT_FIELDS}
+    fields["attributes"] = json.loads(row["attributes"]) if row["attributes"] else {}
+    if row["fields"]:
+        fields.update(json.loads(row["fields"]))
+    named = address or row["address"] or ""
+    return Recipient(row["contact_id"], named, variant, is_tracked, date, fields)
 
 
 def made_up(variant: str, fields: Mapping[str, Any], *, is_tracked: bool = False) -> Recipient:

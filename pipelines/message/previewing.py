@@ -6,12 +6,10 @@ there is one, three of all contacts.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -21,8 +19,8 @@ from pipelines.errors import SendHeld
 from pipelines.lake import Lake
 from pipelines.message.browser import BrowserFailed
 from pipelines.message.compile import compile_message
-from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
-from pipelines.message.fill import Recipient
+from pipelines.message.compiled import CompiledMessage
+from pipelines.message.fill import Recipient, recipient_of
 from pipelines.message.lint.rules import Finding, findings
 from pipelines.message.lint.size import sent_bytes
 from pipelines.message.preview import PEOPLE, About, Shot, Variant, preview_page, variants_of
@@ -128,12 +126,15 @@ def sampled(
         extras = audience.lazy().select("contact_id", "fields")
         row = rows.join(extras, on="contact_id", how="left").collect()
         found = [
-            _recipient(each, campaign.variants[0].name, now) for each in row.iter_rows(named=True)
+            recipient_of(each, variant=campaign.variants[0].name, date=now)
+            for each in row.iter_rows(named=True)
         ]
     if not found:
         told = "there is no contact yet" if contact is None else f"there is no contact {contact}"
         raise SendHeld(told, do="Load contacts first: lettermill source load, or name another")
-    return campaign, message, found[0]
+    # Nobody's own code goes into a test, and before an audience is frozen nobody has one.
+    fields = {**found[0].fields, **message.samples}
+    return campaign, message, replace(found[0], fields=fields)
 
 
 def _audience(lake: Lake, key: str) -> pl.DataFrame:
@@ -152,21 +153,7 @@ def _samples(
         chosen = contacts.join(mailed.lazy().select("contact_id", "fields"), on="contact_id")
     named = chosen.sort(pl.col("first_name").is_null(), "contact_id").head(PEOPLE).collect()
     variant = campaign.variants[0].name
-    return [_recipient(row, variant, now) for row in named.iter_rows(named=True)]
-
-
-def _recipient(row: Mapping[str, Any], variant: str, now: datetime) -> Recipient:
-    known = {name: row[name] for name in CONTACT_FIELDS}
-    attributes = json.loads(row["attributes"] or "{}")
-    extras = json.loads(row["fields"] or "{}")
-    return Recipient(
-        contact_id=row["contact_id"],
-        address=row["address"],
-        variant=variant,
-        is_tracked=False,
-        date=now,
-        fields={**known, "attributes": attributes, **extras},
-    )
+    return [recipient_of(row, variant=variant, date=now) for row in named.iter_rows(named=True)]
 
 
 def _counts(audience: pl.DataFrame) -> dict[str, int]:

@@ -100,7 +100,8 @@ def _mail_once(which: Edition, report: CampaignReport, workspace: Workspace) -> 
     sender = report.bundle.brand.sender_address
     composed, signer = message(report, which, name), signer_for(sender, workspace.home.keys)
     raw = signer.signed(composed, report.made_at) if signer else composed.raw()
-    hand_over([raw], sender=sender, target=target, workspace=workspace)
+    brand = report.bundle.brand.name
+    hand_over([raw], sender=sender, target=target, brand=brand, workspace=workspace)
     note = {
         "campaign": report.key,
         "edition": which.value,

@@ -23,6 +23,7 @@ from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.overview import unaccounted
 from pipelines.delivery.sender import SendResult
 from pipelines.delivery.sending import send_campaign
+from pipelines.delivery.trial import send_trial
 from pipelines.demo.prepare import Demo
 from pipelines.errors import RelayUnavailable, SendHeld
 from pipelines.settings import DeliveryMode, HomeKind, Settings, make_home
@@ -233,3 +234,14 @@ def test_a_destination_s_cap_holds_up_no_other(relayed: Relayed):
 
     assert theirs > 3
     assert result.counts == {"accepted": result.audience - theirs + 3}
+
+
+def test_a_test_goes_by_the_brand_s_relay_and_waits_for_a_slot_as_any_other(relayed: Relayed):
+    relayed.write(relays={"main": relayed.relay(relayed.port, daily=2)})
+
+    sent = send_trial(relayed.key, "me@mill.example", relayed.space)
+
+    assert len(sent) == 2  # one of each variant
+    assert len(relayed.kept()) == 2
+    with pytest.raises(RelayUnavailable, match="2 a day"):
+        send_trial(relayed.key, "me@mill.example", relayed.space)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pipelines.campaigns.bundle import load_current
-from pipelines.delivery.letters import CONTACT_FIELDS, Letter, Letters
+from pipelines.delivery.letters import Letter, Letters
 from pipelines.demo.prepare import Demo
+from pipelines.message.compiled import CONTACT_FIELDS
 from pipelines.settings import DeliveryMode
 
 
