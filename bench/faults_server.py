@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import uvloop
-
 from bench.faults_sink import Act, Sink
+from bench.listening import listening
 
 USUAL = {
     "connect": b"220 faults ESMTP",
@@ -194,24 +192,6 @@ def _line(reply: bytes) -> bytes:
 @contextmanager
 def running(**told: object) -> Iterator[Sink]:
     """Listen in a thread for as long as the block runs."""
-    sink, ready, loop = Sink(**told), threading.Event(), uvloop.new_event_loop()  # type: ignore[arg-type]
-
-    async def listen() -> None:
-        server = await loop.create_server(lambda: Session(sink), "127.0.0.1", 0, backlog=1024)
-        sink.port = server.sockets[0].getsockname()[1]
-        ready.set()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.create_task(listen())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait()
-    try:
+    sink = Sink(**told)  # type: ignore[arg-type]
+    with listening(lambda: Session(sink)) as sink.port:
         yield sink
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from bench.listening import listening
 
 _END = b"\r\n.\r\n"
 
@@ -68,22 +69,6 @@ class _Session(asyncio.Protocol):
 @contextmanager
 def slow_sink(delay_seconds: float) -> Iterator[Slow]:
     """Listen on loopback, in a thread, for as long as the block runs."""
-    slow, ready, loop = Slow(delay_seconds), threading.Event(), asyncio.new_event_loop()
-
-    async def listen() -> None:
-        server = await loop.create_server(lambda: _Session(slow), "127.0.0.1", 0)
-        slow.port = server.sockets[0].getsockname()[1]
-        ready.set()
-
-    def run() -> None:
-        loop.create_task(listen())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait()
-    try:
+    slow = Slow(delay_seconds)
+    with listening(lambda: _Session(slow)) as slow.port:
         yield slow
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()

@@ -57,7 +57,11 @@ async def preferences(request: Request) -> Response:
         return not_found()
     edge, words = edge_of(request), _words(request)
     approved = await edge.blocking(lambda: edge.lookups.bundle(token.campaign))
-    topics = await edge.slowly(lambda: _topics(edge))
+    try:
+        topics = await edge.slowly(lambda: load_topics(edge.project))
+    except CampaignInvalid:
+        # Whoever comes back comes back to what they ticked, and for that all the others must be known.
+        return PlainTextResponse("Try again later", status_code=503, headers=HEADERS)
     is_saved = request.method == "POST"
     if is_saved:
         form = await forms.listed(request)
@@ -116,16 +120,9 @@ def _now(edge: Edge, token: Token, topics: Mapping[str, Topic]) -> Choices:
 
 
 def _person(edge: Edge, token: Token) -> Person:
-    return Person(token.contact_id, edge.lookups.address_hash(token))
-
-
-def _topics(edge: Edge) -> Mapping[str, Topic]:
-    """What there is to choose from now. Nothing while the project cannot be read: whoever comes back comes
-    back to what they ticked, and for that all the others must be known."""
-    try:
-        return load_topics(edge.project)
-    except CampaignInvalid:
-        return {}
+    approved = edge.lookups.bundle(token.campaign)
+    brand = approved.brand.name if approved else ""
+    return Person(token.contact_id, edge.lookups.address_hash(token), brand)
 
 
 def _words(request: Request) -> Words:

@@ -34,7 +34,7 @@ async def listed(request: Request) -> dict[str, list[str]]:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     try:
-        form = await Request(request.scope, whole).form(max_files=4, max_fields=64)
+        form = await Request(request.scope, whole).form(max_files=4, max_fields=256)
     except HTTPException:
         return {}
     found: dict[str, list[str]] = {}

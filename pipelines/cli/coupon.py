@@ -22,7 +22,7 @@ def load(
 ) -> None:
     """Add codes to a pool. Those it has already stay as they are, whoever has them."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         told = f"{file.name} cannot be read"
         raise CampaignInvalid(told, do="Name a text file with one code on each line") from error

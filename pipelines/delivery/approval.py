@@ -155,6 +155,8 @@ def _with_coupons(frame: pl.DataFrame, bundle: Bundle, workspace: Workspace) -> 
     pool = bundle.campaign.coupon
     if pool is None:
         return frame
+    # Before any is handed out: of an audience that is held afterwards none would come back.
+    expected(bundle, _to_mail(frame).len())
     codes = Coupons(workspace.home.coupons).hand_out(
         pool, _to_mail(frame), campaign=bundle.key, at=workspace.clock.now()
     )

@@ -20,6 +20,7 @@ from pipelines.delivery.send_times import is_skipped, send_times
 from pipelines.lake import Lake
 from pipelines.schema import AUDIENCE, UTC_TIME
 
+SEGMENTS = "segments"  # the list of those the message asks for
 MARKETING, TRACKING = "marketing", "tracking"
 DENOMINATOR = 2**32
 
@@ -87,7 +88,9 @@ def plan(
     approved_at  when the campaign was approved; now, for one that is not yet
     """
     since = campaign.as_of or approved_at or now
-    known = _known(candidates, people, keys)
+    # What the message may name, and nothing else: no column takes the place of what is ours.
+    named = [name for name in candidates.columns if name in {*campaign.fields, SEGMENTS}]
+    known = _known(candidates.select("contact_id", *named), people, keys)
     timed = known.with_columns(
         send_at=send_times(known["time_zone"], campaign, now=now, since=since)
     )

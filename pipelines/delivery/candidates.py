@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.campaigns.campaign import Campaign, segment_problems
-from pipelines.errors import LettermillError, Problem, did_you_mean
+from pipelines.errors import LettermillError, Problem, SegmentInvalid, did_you_mean
 from pipelines.lake import Lake, Pins
 from pipelines.message.compiled import CONTACT_FIELDS
 from pipelines.segments.project import SqlFiles, discover, parsed, sql_files
@@ -124,7 +124,10 @@ def candidates(
     files = parsed(approved)
     frames: dict[str, pl.DataFrame] = {}
     for name in dict.fromkeys(named(campaign)):
-        entry = files.by_table[f"{LAYER}.{name}"]
+        entry = files.by_table.get(f"{LAYER}.{name}")
+        if entry is None:
+            do = f"See what is wrong with it: lettermill segment check {name}"
+            raise SegmentInvalid(f"segment {name} cannot be read", do=do)
         if not isinstance(entry, Segment):
             raise entry if isinstance(entry, LettermillError) else AssertionError(entry)
         given = campaign.audience.parameters.get(name)
@@ -137,8 +140,6 @@ def candidates(
         joined = _either(joined, frame)
     for name in campaign.audience.exclude:
         joined = joined.join(frames[name], on="contact_id", how="anti")
-    # A column of a name that is ours would take the place of the contact's own, or of their code.
-    joined = joined.drop(name for name in joined.columns if name in RESERVED)
     return _telling(joined, {name: frames[name] for name in campaign.segments})
 
 

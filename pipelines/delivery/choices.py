@@ -25,7 +25,7 @@ class Choices:
     """What can be chosen and what is. `is_blocked`: they get nothing, for a reason that is not their own.
 
     topics      topic → whether they get it now
-    left_all    they left everything, whatever is said of single topics
+    left_all    they left everything, or everything of this brand, whatever is said of single topics
     is_counted  whether opens and clicks are recorded; None when they never agreed to it
     """
 
@@ -45,10 +45,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Person:
-    """Whose choices: the contact, and the keyed hash of their address ('' where no audience tells it)."""
+    """Whose choices: the contact, the keyed hash of their address ('' where no audience tells it), and of
+    whose mail."""
 
     contact_id: int
     address_hash: str
+    brand: str
+
+    @property
+    def everything(self) -> tuple[tuple[Scope, str], ...]:
+        """The decisions that stand before those about single topics."""
+        return (Scope.ALL, ""), (Scope.BRAND, self.brand)
 
 
 def choices(
@@ -56,8 +63,9 @@ def choices(
 ) -> Choices:
     """How things stand with one person."""
     decided = people.decisions(person.address_hash, person.contact_id)
-    is_blocked = any(scope is Scope.ALL and why not in THEIR_OWN for scope, _, why in decided)
-    left_all = any(scope is Scope.ALL for scope, _, _ in decided)
+    of_all = [why for scope, key, why in decided if (scope, key) in person.everything]
+    is_blocked = any(why not in THEIR_OWN for why in of_all)
+    left_all = bool(of_all)
     left = {key for scope, key, _ in decided if scope is Scope.TOPIC}
     held = {key for scope, key, why in decided if scope is Scope.TOPIC and why not in THEIR_OWN}
     agreed, tracking = _agreed(person.contact_id, topics, lake)
@@ -100,7 +108,7 @@ def choose(
     )
     back = sorted(ticked)
     if back and not now.is_blocked:
-        for scope, key in [*((Scope.TOPIC, topic) for topic in back), (Scope.ALL, "")]:
+        for scope, key in [*((Scope.TOPIC, topic) for topic in back), *person.everything]:
             people.come_back(
                 person.address_hash, person.contact_id, scope=scope, scope_key=key, at=at
             )

@@ -21,6 +21,7 @@ from pipelines.errors import CampaignInvalid, Problem, SendHeld, did_you_mean
 BUSY_SECONDS = 30.0
 SHOWN = 10
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HEADERS = frozenset({"code", "codes", "coupon", "coupons", "coupon_code"})
 POOL = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _TABLES = """
 create table if not exists codes (
@@ -87,7 +88,9 @@ class Coupons:
             )
         rows, problems = [], []
         for number, code in enumerate((line.strip() for line in codes), 1):
-            if code and not CODE.fullmatch(code):
+            if number == 1 and code.casefold() in HEADERS:
+                problems.append(Problem("line 1", "is a heading; leave it out"))
+            elif code and not CODE.fullmatch(code):
                 problems.append(
                     Problem(f"line {number}", "is no code: letters, digits, . _ - only")
                 )

@@ -98,8 +98,11 @@ class PeopleStore:
                 "insert into suppressions values (?, ?, ?, ?, ?, ?, ?, null)"
                 " on conflict do update set released_at = null, reason = excluded.reason,"
                 " since_at = excluded.since_at, origin = excluded.origin"
-                # What somebody else decides outweighs a person's own word, which they may take back.
-                f" where released_at is not null or (reason = '{own}' and excluded.reason <> '{own}')",
+                # A person's own word does not undo that they came back after it: exports are loaded again.
+                f" where (released_at is not null and (excluded.reason <> '{own}'"
+                " or excluded.since_at >= released_at))"
+                # What somebody else decides outweighs their own word, which they may take back.
+                f" or (released_at is null and reason = '{own}' and excluded.reason <> '{own}')",
                 rows,
             ).rowcount
             if imported is not None:

@@ -46,17 +46,24 @@ def send_trial(
     desk = Desk(space.lake, space.home, space.project, space.settings.public_url)
     campaign, message, recipient = sampled(key, desk, now=space.clock.now(), contact=contact)
     target = _target(to, campaign.topic, campaign.brand, workspace)
-    filler = Filler(
-        _as_test(message),
-        public_url=space.settings.public_url,
-        campaign=f"{key}-test-{int(space.clock.now().timestamp())}",
-        link_key=NO_KEY,
-        signer=signer_for(message.sender_address, space.home.keys),
-    )
+    marked, moment = _as_test(message), int(space.clock.now().timestamp())
+    signer = signer_for(message.sender_address, space.home.keys)
+
+    def filler(variant: str) -> Filler:
+        # Each with a Message-ID of its own: of two with one, a mailbox shows the first.
+        name = f"{key}-test-{moment}-{variant}"
+        return Filler(
+            marked,
+            public_url=space.settings.public_url,
+            campaign=name,
+            link_key=NO_KEY,
+            signer=signer,
+        )
+
     addressed = replace(recipient, address=target, is_tracked=False)
     try:
         written = [
-            (variant, filler.write(replace(addressed, variant=variant)).raw)
+            (variant, filler(variant).write(replace(addressed, variant=variant)).raw)
             for variant in message.subjects
         ]
     except Refused as refused:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import date
+from html import unescape
 from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from pipelines.campaigns.campaign import FOLDER
 from pipelines.errors import Problem, Refused, did_you_mean
-from pipelines.message.compiled import CompiledMessage
-from pipelines.message.fill import Filler, made_up
+from pipelines.message.compiled import UNSUBSCRIBE, CompiledMessage
+from pipelines.message.fill import Filled, Filler, made_up
 from pipelines.message.sandbox import MessageEnvironment, fill_environment
 from pipelines.message.tags import Tags
 
@@ -30,6 +31,9 @@ SAMPLE = {
 }
 
 
+SAMPLE_URL = "https://e.example"
+# What can be wrong with a template beyond what Jinja says of it: too deep, or no text at all.
+BROKEN = (SyntaxError, RecursionError, ValueError, MemoryError)
 HOW_TO_HAVE = {"segments": "`segments: […]`", "coupon": "`coupon: POOL`"}
 
 
@@ -96,6 +100,11 @@ def _syntax_and_names(
                 seen.add(problem)
                 yield problem
             continue
+        except BROKEN as error:
+            yield Problem(
+                place, f"cannot be read: {type(error).__name__}, it is nested too deep or too long"
+            )
+            continue
         unknown = meta.find_undeclared_variables(tree) - set(compiled.default_fields)
         told = {name: _unknown_name(name, compiled) for name in sorted(unknown)}
         told |= {name: _unknown_segment(name, compiled) for name in _asked(tree, compiled)}
@@ -143,13 +152,32 @@ def _located(
 
 
 def _samples(compiled: CompiledMessage) -> Iterator[Problem]:
-    filler = Filler(compiled, public_url="https://e.example", campaign="sample", link_key=b"sample")
+    filler = Filler(compiled, public_url=SAMPLE_URL, campaign="sample", link_key=b"sample")
     empty = dict.fromkeys(SAMPLE)
     for who, fields in (("a contact with every field", SAMPLE), ("one without any", empty)):
         for variant in compiled.subjects:
             given = {**fields, "attributes": _Anything(), **compiled.samples}
+            where = f"variant '{variant}' for {who}"
             try:
-                filler.fill(made_up(variant, given, is_tracked=True))
+                filled = filler.fill(made_up(variant, given, is_tracked=True))
             except Refused as refused:
                 cause = f": {refused.__cause__}" if refused.__cause__ else ""
-                yield Problem(f"variant '{variant}' for {who}", f"{refused}{cause}")
+                yield Problem(where, f"{refused}{cause}")
+            else:
+                yield from _unseen(compiled, filled, where)
+
+
+def _unseen(compiled: CompiledMessage, filled: Filled, where: str) -> Iterator[Problem]:
+    """What the message has and a condition of the template keeps from somebody: the way out, first of all.
+
+    That there is none at all is lint's to say.
+    """
+    for part, template, text in (
+        ("HTML", compiled.html, unescape(filled.html)),
+        ("plain text", compiled.text, filled.text),
+    ):
+        if UNSUBSCRIBE in template and f"{SAMPLE_URL}/u/" not in text:
+            yield Problem(where, f"the {part} hides the unsubscribe link behind a condition")
+        postal = "".join(compiled.postal_address.split())
+        if postal in "".join(unescape(template).split()) and postal not in "".join(text.split()):
+            yield Problem(where, f"the {part} hides the postal address behind a condition")

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from pipelines.campaigns.brands import Brand, load_brand
 from pipelines.campaigns.campaign import Campaign, folder_of
 from pipelines.campaigns.topics import Topic, load_topics
@@ -25,6 +23,7 @@ from pipelines.message.compiled import (
     VIEW,
     CompiledMessage,
 )
+from pipelines.message.fill import STOPPED
 from pipelines.message.languages import (
     BODIES,
     direction,
@@ -64,7 +63,7 @@ def compile_message(
     """
     bodies = translations(folder or folder_of(project, campaign.slug))
     first = _Compilation(campaign, project, folder)
-    found = list(problems(campaign, first.brand, bodies))
+    found = list(problems(campaign, first.brand, first.folder, bodies))
     if found:
         raise first.invalid(found)
     message = first.message()
@@ -120,6 +119,9 @@ class _Compilation:
             what = f"is missing; write {BODIES[0]}, {BODIES[1]} or {BODIES[2]}"
             raise self.invalid([Problem("body", what)])
         source = self._source(self.body)
+        if styled := self.tags.in_styles(source):
+            told = "stands in a style, where no escaping holds a value back: choose between whole elements"
+            raise self.invalid([Problem(tag.place, f"'{tag.source}' {told}") for tag in styled])
         markup = self.pictures.in_html(inlined(self._html(source, self.body)))
         self._nothing_lost(source, markup)
         numbered = self.links.in_html(markup)
@@ -170,7 +172,7 @@ class _Compilation:
                 source = self.loader.protected(self.example or "", EXAMPLE)
                 return environment.from_string(source).render()
             return environment.get_template(name).render()
-        except (TemplateError, AttributeError, TypeError, ValueError, RecursionError) as error:
+        except (*STOPPED, SyntaxError) as error:
             raise self.invalid([compile_problem(error, name)]) from error
 
     def _blocks(self, environment: MessageEnvironment, suffix: str) -> dict[str, Any]:

@@ -44,7 +44,15 @@ def text_file(language: str) -> str:
     return f"body.{language}.txt.j2" if language else "body.txt.j2"
 
 
-def problems(campaign: Campaign, brand: Brand, bodies: Mapping[str, str]) -> Iterator[Problem]:
+def _unread(folder: Path, bodies: Mapping[str, str]) -> list[str]:
+    """Files called like a body that none of the languages is written in."""
+    read = {written_body(folder), *bodies.values(), *map(text_file, ("", *bodies))}
+    return sorted({path.name for path in folder.glob("body*")} - {each for each in read if each})
+
+
+def problems(
+    campaign: Campaign, brand: Brand, folder: Path, bodies: Mapping[str, str]
+) -> Iterator[Problem]:
     """What does not fit together: bodies, subjects, and the languages of the brand."""
     for language, file in bodies.items():
         if language not in brand.languages[1:]:
@@ -55,6 +63,9 @@ def problems(campaign: Campaign, brand: Brand, bodies: Mapping[str, str]) -> Ite
         if lacking:
             told = f"variants have no subject for it: {', '.join(lacking)}."
             yield Problem(file, f"{told} Add languages: {{{language}: {{subject: …}}}}")
+    for name in _unread(folder, bodies):
+        told = "is read as nothing: a body is called body.mjml.j2, or body.de.mjml.j2 in German"
+        yield Problem(name, f"{told}; .html.j2, .md, and .txt.j2 beside one likewise")
     for number, variant in enumerate(campaign.variants, 1):
         for language in variant.languages:
             if language not in bodies:

@@ -60,6 +60,8 @@ def unbounded(source: str) -> str | None:
 
 def as_uri(address: str) -> str:
     """A web address as a header carries it: host as A-labels, the rest percent-encoded (RFC 3987, 3.1)."""
+    # A template reads braces as tags; in an address they are not allowed as they stand (RFC 3986, 2).
+    address = address.replace("{", "%7B").replace("}", "%7D")
     if address.isascii():
         return address
     parts = urlsplit(address)
@@ -144,7 +146,7 @@ class Links:
         if address in OWN_PAGES or address.startswith(_OTHER):
             return escaped
         personal = self.tags.within(address)
-        if not personal and _WEB.fullmatch(address) and "{{" not in address:
+        if not personal and _WEB.fullmatch(address):
             return self.number(address)
         if personal and _HOST.match(address):
             return self.tags.rewrite(escaped, _url_encoded)

@@ -60,6 +60,8 @@ LONGEST = 200_000
 # Rounds of one loop and loops inside each other, for one person.
 MOST_ROUNDS, DEEPEST = 1_000, 2
 MOST_ROUNDS_TOGETHER = 5_000
+# Characters and members that all filters of one person's message look through, together.
+MOST_FILTERED = 2_000_000
 MOST_DIGITS = 10
 # Rounds and calls while a message is compiled.
 MOST_STEPS = 100_000
@@ -67,6 +69,7 @@ FEW_PIECES = 2_000
 MOST_CHARACTERS = 1_000_000
 
 
+_SIZED = (str, list, tuple)
 NOT_FOR_ONE = (
     nodes.Macro,
     nodes.CallBlock,
@@ -130,6 +133,9 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
             return False
         return super().is_safe_attribute(obj, attr, value)
 
+    def charge(self, size: int) -> None:
+        """While a message is compiled, calls and rounds are counted instead."""
+
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MOST_STEPS:
@@ -147,7 +153,10 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
 
 class FillEnvironment(MessageEnvironment):
-    """The same for one person's values: what costs more than a little is refused when it is compiled."""
+    """The same for one person's values: what costs more than a little is refused when it is compiled,
+    or when it was spent."""
+
+    spent = 0
 
     def rounds(self, values: Any) -> Iterator[Any]:
         """What a loop goes through: rows, not letters, and not without end."""
@@ -164,8 +173,14 @@ class FillEnvironment(MessageEnvironment):
     def concat(self, pieces: Iterable[str]) -> str:
         """The same; the rounds of one person's message are counted from here."""
         if not isinstance(pieces, list):  # which is a captured block, in the middle of one
-            self.steps = 0
+            self.steps = self.spent = 0
         return super().concat(pieces)
+
+    def charge(self, size: int) -> None:
+        """Count what a filter looks through for one person."""
+        self.spent += size
+        if self.spent > MOST_FILTERED:
+            raise SecurityError(f"filters over more than {MOST_FILTERED:,} characters and members")
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return ImmutableSandboxedEnvironment.call(self, context, function, *args, **kwargs)
@@ -175,6 +190,12 @@ class FillEnvironment(MessageEnvironment):
         for macro in tree.find_all(NOT_FOR_ONE):
             told = "macros, calls, blocks and autoescape belong between [% and %]"
             raise TemplateSyntaxError(told, macro.lineno, name, filename)
+        for each in tree.find_all(nodes.Name):
+            if each.ctx != "load" and each.name.startswith("_"):
+                told = (
+                    f"'{each.name}' is a name of ours: what begins with _ is not set in a message"
+                )
+                raise TemplateSyntaxError(told, each.lineno, name, filename)
         if own := next((each for each in tree.find_all(nodes.Name) if each.name == "self"), None):
             raise TemplateSyntaxError("self is nothing in a message", own.lineno, name, filename)
         for loop in tree.find_all(nodes.For):
@@ -221,7 +242,7 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
 def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
     known = _only(environment.filters, FILTERS)
-    environment.filters = {name: _with_bounds(known[name]) for name in known}
+    environment.filters = {name: _with_bounds(known[name], environment) for name in known}
     environment.filters |= {"join": _joined, "round": _rounded}
     environment.filters |= {"_rounds": environment.rounds, "_bounded": bounded, "_concat": _concat}
     environment.tests = _only(environment.tests, TESTS | {"==", "!=", "<", ">", "<=", ">="})
@@ -243,9 +264,12 @@ def _concat(values: list[Any]) -> str:
     return markup_join(texts)
 
 
-def _with_bounds(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_bounds(
+    function: Callable[..., Any], environment: MessageEnvironment
+) -> Callable[..., Any]:
     @wraps(function)  # with its marks: what Jinja passes to it first
     def within(*args: Any, **kwargs: Any) -> Any:
+        environment.charge(sum(len(arg) for arg in args if isinstance(arg, _SIZED)))
         return bounded(function(*args, **kwargs))
 
     return within

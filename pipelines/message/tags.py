@@ -24,6 +24,9 @@ _MARKUP = re.compile(r"<!--(?:(?!<!--).)*?-->|<[^<>]*>", re.DOTALL)
 _ONLY_BLOCKS = re.compile(r"^[ \t]*((?:LMTAG\d+X[ \t]*)+)\n", re.MULTILINE)
 
 
+_STYLES = re.compile(
+    r"<(?:mj-)?style\b[^<>]*>([^<]*)|\sstyle\s*=\s*(\"[^\"]*\"|'[^']*')", re.IGNORECASE
+)
 LARGEST_FILE = 300_000
 
 
@@ -70,7 +73,7 @@ class Tags:
         """Block tags between elements as comments, which stay put anywhere, in a table too."""
         out, at = [], 0
         for match in _MARKUP.finditer(markup):
-            out += [self._commented(markup[at : match.start()]), match[0]]
+            out += [self._commented(markup[at : match.start()]), self._noted(match[0])]
             at = match.end()
         return "".join([*out, self._commented(markup[at:])])
 
@@ -100,6 +103,16 @@ class Tags:
         """Where a name is first used."""
         word = re.compile(rf"\b{re.escape(name)}\b")
         return next((tag.place for tag in self.known if word.search(tag.source)), None)
+
+    def in_styles(self, markup: str) -> list[Tag]:
+        """The values that would stand in a style sheet or in an element's own style."""
+        styles = "".join(first or second for first, second in _STYLES.findall(markup))
+        return [tag for tag in self.within(styles) if not tag.is_block]
+
+    def _noted(self, markup: str) -> str:
+        """A comment of nothing but a value is a note of its author's, and nobody's to read."""
+        note = _COMMENT.fullmatch(markup)
+        return "" if note and not self.known[int(note[1])].is_block else markup
 
     def _commented(self, text: str) -> str:
         return _TOKEN.sub(

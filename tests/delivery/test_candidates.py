@@ -301,13 +301,3 @@ def test_a_candidate_is_told_which_of_the_message_s_segments_they_are_in(people:
 
     told = dict(found.select("contact_id", "segments").rows())
     assert told == {1: ["parisians", "everybody"], 2: ["everybody"]}
-
-
-def test_no_column_takes_the_place_of_a_contact_s_own_field_or_of_their_code(people: Lake):
-    texts = {
-        "odd": text(
-            "select contact_id, 'X' as coupon, 'tlh' as locale, 1 as n from core.orders group by 1"
-        )
-    }
-
-    assert chosen(campaign(["odd"]), people, texts).columns == ["contact_id", "n"]

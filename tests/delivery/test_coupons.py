@@ -69,6 +69,14 @@ def test_a_line_that_is_no_code_is_named_and_nothing_is_loaded(coupons):
     assert coupons.pools() == [Pool("fern", 3, 0)]
 
 
+@pytest.mark.parametrize("heading", ["code", "Coupon_Code"])
+def test_a_heading_is_handed_out_to_nobody(coupons, heading):
+    with pytest.raises(CampaignInvalid) as refused:
+        coupons.load("fern", [heading, "B-1"])
+
+    assert "is a heading" in refused.value.problems[0].what
+
+
 @pytest.mark.parametrize("pool", ["Fern", "", "fern pool", "../fern"])
 def test_a_pool_has_a_plain_name(coupons, pool):
     with pytest.raises(CampaignInvalid, match="cannot name a pool"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,10 +56,14 @@ def test_who_comes_back_is_mailed_and_who_leaves_again_is_not(store: PeopleStore
 
     released = store.release("a", scope=Scope.TOPIC, scope_key="news", at=NOON + timedelta(days=1))
     came_back = store.suppressed_hashes("news", "mill")
+    # An export of before is loaded once more, and then they leave again.
     store.suppress([decision("a", Scope.TOPIC, "news")])
+    loaded_again = store.suppressed_hashes("news", "mill")
+    later = replace(decision("a", Scope.TOPIC, "news"), since_at=NOON + timedelta(days=2))
+    store.suppress([later])
 
     assert released == 1
-    assert came_back == set()
+    assert came_back == loaded_again == set()
     assert store.suppressed_hashes("news", "mill") == {"a"}
 
 
@@ -110,3 +115,12 @@ def test_everybody_suppressed_is_exported_once(
 
     assert new == len(set(hashes))
     assert sorted(store.export()["address_hash"]) == sorted(set(hashes))
+
+
+def test_a_bounce_counts_whenever_it_was_whoever_came_back_since(store: PeopleStore):
+    store.suppress([decision("a", Scope.TOPIC, "news")])
+    store.release("a", scope=Scope.TOPIC, scope_key="news", at=NOON + timedelta(days=1))
+
+    store.suppress([replace(decision("a", Scope.TOPIC, "news"), reason=Reason.HARD_BOUNCE)])
+
+    assert store.suppressed_hashes("news", "mill") == {"a"}

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 import yaml
 
+from pipelines.campaigns.bundle import save
 from pipelines.delivery import approval
 from pipelines.delivery.coupons import Coupons, Pool
 from pipelines.delivery.sending import send_campaign
 from pipelines.demo.prepare import Demo
-from pipelines.errors import CampaignInvalid
+from pipelines.errors import CampaignInvalid, SendHeld
 from pipelines.schema import AUDIENCE
 
 pytestmark = pytest.mark.slow
@@ -94,3 +95,25 @@ def test_whoever_is_planned_again_has_the_same_code(coded: Demo):
     approval.freeze_audience(coded.campaign, coded.workspace)
 
     assert frozen(coded) == first
+
+
+def test_only_the_columns_a_message_may_name_are_kept_for_it(demo: Demo):
+    sql = demo.workspace.project / "sql/segments/bought_last_30_days.sql"
+    odd = "'X' as coupon, 'tlh' as locale, 5 as _open, contact_id"
+    sql.write_text(sql.read_text().replace("    contact_id,", f"    {odd},", 1))
+    approval.approve(demo.campaign, by="test", workspace=demo.workspace)
+
+    approval.freeze_audience(demo.campaign, demo.workspace)
+
+    assert {tuple(fields) for fields in frozen(demo).values()} == {()}
+
+
+def test_an_audience_far_from_what_was_approved_takes_no_codes(coded: Demo):
+    coupons = load(coded, 1_000)
+    bundle = approval.approve(coded.campaign, by="test", workspace=coded.workspace)
+    save(bundle.model_copy(update={"expected_recipients": 10}), coded.home.approvals)
+
+    with pytest.raises(SendHeld, match="is held"):
+        approval.freeze_audience(coded.campaign, coded.workspace)
+
+    assert coupons.pools() == [Pool("autumn", 1_000, 0)]

@@ -106,3 +106,98 @@ def test_links_to_the_page_and_to_preferences_are_signed_for_each(written, fill)
     assert "https://edge.mill.example/p/" in ada.text
     assert ada.html == bert.html.replace("Bert", "Ada")
     assert message.links == [link for link in message.links if "edge" not in link]
+
+
+@pytest.mark.parametrize("name", ["_unsubscribe", "_click", "_open"])
+@pytest.mark.parametrize(
+    "words", ["{% set NAME = 'https://evil.example/' %}x", "{% for NAME in [1] %}x{% endfor %}"]
+)
+def test_no_template_sets_a_name_of_ours(written, name, words):
+    with pytest.raises(TemplateInvalid) as refused:
+        written(words.replace("NAME", name))
+
+    assert "is a name of ours" in told(refused)
+
+
+@pytest.mark.parametrize(
+    ("footer", "hidden"),
+    [
+        ("{% if first_name %}[[ footer() ]]{% endif %}", True),
+        ("{% if first_name %}[[ spacer(8) ]]{% endif %}[[ footer() ]]", False),
+    ],
+)
+def test_the_way_out_is_hidden_from_nobody(workshop, footer, hidden):
+    folder = workshop / "assets/campaigns" / SLUG
+    (folder / "body.mjml.j2").write_text(f"<mjml><mj-body>{footer}</mj-body></mjml>")
+
+    def run() -> CompiledMessage:
+        return compile_message(load(workshop, SLUG), project=workshop)
+
+    if not hidden:
+        assert run().html
+        return
+    with pytest.raises(TemplateInvalid) as refused:
+        run()
+    assert "hides the unsubscribe link" in told(refused)
+    assert "hides the postal address" in told(refused)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html><head><style>.x{color:{{ city }}}</style></head><body>x</body></html>",
+        '<html><body><p style="color:{{ city }}">x</p></body></html>',
+        "<html><body><p style='color:{{ city }}'>x</p></body></html>",
+    ],
+)
+def test_no_value_stands_in_a_style(workshop, body):
+    folder = workshop / "assets/campaigns" / SLUG
+    (folder / "body.mjml.j2").unlink()
+    (folder / "body.html.j2").write_text(body)
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compile_message(load(workshop, SLUG), project=workshop)
+
+    assert "stands in a style" in told(refused)
+
+
+def test_a_note_of_the_author_s_is_read_by_nobody(written, fill):
+    found = fill(
+        written("Hello<!-- {{ last_name }} --><!-- {% if city %} -->!<!-- {% endif %} -->")
+    )
+
+    assert "Archer" not in found.text
+    assert "Archer" not in found.html
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["[[ 1 // 0 ]]", "[[ 1.5|round(400) ]]", "{% if city %}" * 120 + "x" + "{% endif %}" * 120,
+     "{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "{{ " + "9" * 5_000 + " }}"],
+    ids=["by nothing", "400 digits", "120 conditions", "900 brackets", "5,000 digits"],
+)  # fmt: skip
+def test_what_python_itself_cannot_read_is_told_in_words(written, words):
+    with pytest.raises(TemplateInvalid) as refused:
+        written(words)
+
+    assert refused.value.problems
+
+
+def test_a_link_with_braces_leads_where_the_edge_leads(written, fill):
+    message = written('<a href="https://x.example/{#a#}b{%">x</a>')
+
+    (link,) = (each for each in message.links if "x.example" in each)
+    assert link == "https://x.example/%7B#a#%7Db%7B%25" or "{" not in link
+    assert f'href="{link}"' in fill(message, is_tracked=False).html
+
+
+@pytest.mark.parametrize(
+    "name", ["body.fr_FR.html.j2", "body.german.md", "body.de.txt.j2", "body.de.mjml"]
+)
+def test_a_file_that_is_read_as_nothing_is_named(workshop, name):
+    (workshop / "assets/campaigns" / SLUG / name).write_text("x")
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compile_message(load(workshop, SLUG), project=workshop)
+
+    assert [each.where for each in refused.value.problems] == [name]

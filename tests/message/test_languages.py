@@ -174,3 +174,15 @@ def test_the_first_language_may_be_the_more_exact_one(bilingual, fill):
 @pytest.mark.parametrize("odd", [["en"], {"a": 1}, 7, "\u0000"])
 def test_a_locale_that_is_none_is_no_error(bilingual, fill, odd):
     assert fill(compiled(bilingual), locale=odd).subject == "Thanks"
+
+
+@pytest.mark.parametrize(("language", "way"), [("ar", "rtl"), ("he-IL", "rtl"), ("en", "ltr")])
+def test_a_letter_runs_from_the_side_its_language_runs_from(workshop, fill, language, way):
+    change(workshop / "assets/templates/brands/mill.yaml", languages=[language])
+    file = workshop / PHRASES
+    known = yaml.safe_load(file.read_text())
+    change(file, **{language: known["en"]})
+
+    page = fill(compiled(workshop)).html
+
+    assert f'lang="{language}" dir="{way}"' in page

@@ -178,3 +178,13 @@ def test_what_is_too_much_is_too_much_while_a_message_is_compiled_as_well(source
 
     with pytest.raises(SecurityError):
         environment.from_string(source).render(many=["a"] * 900, long="b" * 100_000)
+
+
+def test_filters_over_long_values_are_counted_together_and_anew_for_each_person():
+    sorting = "{% for a in few %}{% set z = note|list|sort %}{% endfor %}x"
+    template = fill_environment(autoescape=True).from_string(sorting)
+
+    assert template.render(few=[1, 2], note=NAME) == "x"
+    with pytest.raises(SecurityError, match="filters over more than"):
+        template.render(few=list(range(30)), note=NAME)
+    assert template.render(few=[1, 2], note=NAME) == "x"

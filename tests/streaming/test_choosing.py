@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.clock import FrozenClock
 from pipelines.delivery.people import Reason, Scope, Suppression
 from pipelines.lake import Lake
 from pipelines.message.tokens import Purpose, Token, sign
 from pipelines.schema import CONSENTS
 from streaming import pages
+from streaming.edge import make_app
 
 if TYPE_CHECKING:
     from conftest import Campaigning
@@ -248,3 +251,26 @@ def test_coming_back_ends_nobody_else_s_decision_under_the_same_address(
     browser.post(page, data={**SAVED, "topic": ["news", "offers"]})
 
     assert campaigning.people.suppressed_hashes("news", "mill") == {"hash-1"}
+
+
+def test_whoever_left_a_brand_sees_it_and_may_come_back(
+    browser: TestClient, page: str, campaigning: Campaigning
+) -> None:
+    left = Suppression("hash-1", 1, Scope.BRAND, "mill", Reason.UNSUBSCRIBED, NOON, "test")
+    campaigning.people.suppress([left])
+
+    assert ticked(browser.get(page).text)["news"] is False
+    browser.post(page, data={**SAVED, "topic": ["news"]})
+
+    assert campaigning.people.suppressed_hashes("news", "mill") == set()
+    assert campaigning.people.suppressed_hashes("offers", "mill") == {"hash-1"}
+
+
+def test_while_the_topics_cannot_be_read_nothing_is_said_to_be_saved(
+    campaigning: Campaigning, clock: FrozenClock, page: str, tmp_path: Path
+) -> None:
+    with TestClient(make_app(campaigning.home, clock, project=tmp_path)) as elsewhere:
+        answer = elsewhere.post(page, data=SAVED)
+
+    assert answer.status_code == 503
+    assert campaigning.people.decisions("hash-1", 1) == []
