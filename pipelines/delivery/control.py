@@ -8,18 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import polars as pl
-
 from pipelines.delivery import approval, pausing
-from pipelines.delivery.export import audience_size, export, mailed
+from pipelines.delivery.export import audience_size, candidates_of, export
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock, is_held
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.pausing import Paused
 from pipelines.delivery.replies import ReplyClass, meaning
-from pipelines.delivery.states import Candidate
 from pipelines.errors import SendHeld
-from pipelines.lake import Lake
 from pipelines.workspace import Workspace
 
 # A send that was told to stop ends within its own 5 seconds.
@@ -56,7 +52,7 @@ def cancel(key: str, workspace: Workspace, *, by: str, why: str) -> int:
         ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
         try:
             _recover(ledger, key, space)
-            count = ledger.cancel(_candidates(key, space.lake), at=space.clock.now())
+            count = ledger.cancel(candidates_of(key, space.lake), at=space.clock.now())
             export(key, ledger, space)
         finally:
             ledger.close()
@@ -102,8 +98,3 @@ def _recover(ledger: Ledger, key: str, workspace: Workspace) -> None:
         ledger.begin_epoch(marks=marks, at=workspace.clock.now())
     finally:
         marks.close()
-
-
-def _candidates(key: str, lake: Lake) -> Iterator[Candidate]:
-    columns = mailed(key, lake).select("contact_id", "address_hash", "recipient")
-    return (Candidate(*row) for row in pl.DataFrame(columns.collect()).iter_rows())

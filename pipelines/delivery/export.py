@@ -5,11 +5,13 @@ Read in chunks: a million rows as Python's objects were most of a send's memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
-from pipelines.delivery.states import State
+from pipelines.delivery.states import Candidate, State
 from pipelines.lake import Lake
 from pipelines.schema import AUDIENCE, SENDS
 from pipelines.workspace import Workspace
@@ -25,6 +27,12 @@ def mailed(key: str, lake: Lake) -> pl.LazyFrame:
     """The rows of the frozen audience that are to be mailed."""
     audience = lake.read(AUDIENCE.name)
     return audience.filter(pl.col("campaign") == key, pl.col("decision") == "mail")
+
+
+def candidates_of(key: str, lake: Lake) -> Iterator[Candidate]:
+    """The same as the ledger knows them."""
+    columns = mailed(key, lake).select("contact_id", "address_hash", "recipient")
+    return (Candidate(*row) for row in pl.DataFrame(columns.collect()).iter_rows())
 
 
 def audience_size(key: str, lake: Lake) -> int:

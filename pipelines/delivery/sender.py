@@ -8,23 +8,22 @@ the wire is the worker's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from pipelines.delivery.export import audience_size, export, mailed
+from pipelines.delivery.export import audience_size, candidates_of, export
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.pausing import Paused, paused
 from pipelines.delivery.relay import probe
 from pipelines.delivery.routes import Routes, Way
-from pipelines.delivery.states import FINAL, Candidate, State
+from pipelines.delivery.states import FINAL, State
 from pipelines.delivery.workers import SendOrder, Tally, send_by
 from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
-from pipelines.lake import Lake
 from pipelines.schema import LEDGER_HEADS, UTC_TIME
 from pipelines.settings import DeliveryMode, Settings, machine_id
 
@@ -137,7 +136,7 @@ def _ledger(order: SendOrder, marks: Marks) -> Ledger:
         )
         raise LedgerRefused(f"the ledger of {key} cannot be trusted", problems, do=do)
     if problems:
-        ledger.doubt(_candidates(key, space.lake), at=space.clock.now())
+        ledger.doubt(candidates_of(key, space.lake), at=space.clock.now())
         ledger.set_meta(epoch=str(max(head, ledger.epoch)))
     ledger.set_meta(**here, bundle=order.bundle.content_hash)
     return ledger
@@ -170,11 +169,6 @@ def _doubts(ledger: Ledger, *, was_there: bool, head: int, here: dict[str, str])
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _candidates(key: str, lake: Lake) -> Iterator[Candidate]:
-    columns = mailed(key, lake).select("contact_id", "address_hash", "recipient")
-    return (Candidate(*row) for row in pl.DataFrame(columns.collect()).iter_rows())
 
 
 def _begin(order: SendOrder, ledger: Ledger, marks: Marks) -> int:

@@ -22,7 +22,7 @@ NEAR_SECONDS = 0.001
 LATE_SECONDS = 0.25
 # How often it is looked which destinations were slowed down, by any worker.
 GLANCE_SECONDS = 1.0
-EVERYTHING = "everything"
+EVERYTHING = "the rate over all"
 
 
 @dataclass
@@ -56,8 +56,8 @@ class Shaper:
         self._glanced = float("-inf")
         self._sent: dict[str, int] = {}
         self._since = clock.monotonic()
-        # What stood in the way last; '' while nothing does.
-        self.limited_by = ""
+        # What stood in the way in the last second or two; '' when nothing did.
+        self.limited_by, self._has_waited = "", False
 
     def destination(self, address: str) -> str:
         return self._routes.destinations.of_address(address)
@@ -103,19 +103,18 @@ class Shaper:
                 held.used += 1
                 return 0.0
             if slot > now:
-                return slot - now
+                return self._waiting(slot - now, " and ".join(limits))
             self._release(name)
         wanted = max(1, min(waiting, MOST_LEASED))
         got = self._pace.lease(limits, wanted, is_urgent=self._is_urgent)
         if isinstance(got, Wait):
-            self.limited_by = got.why
-            return got.seconds
+            return self._waiting(got.seconds, got.why)
         self._held[name] = _Held(got, limits)
-        return (
-            self._take(name, limits, waiting)
-            if got.slot(0) <= now + NEAR_SECONDS
-            else (got.slot(0) - now)
-        )
+        return self._take(name, limits, waiting)
+
+    def _waiting(self, seconds: float, why: str) -> float:
+        self.limited_by, self._has_waited = why, True
+        return seconds
 
     def _release(self, name: str) -> None:
         held = self._held.pop(name, None)
@@ -126,6 +125,9 @@ class Shaper:
         now = self._clock.monotonic()
         if now - self._glanced >= GLANCE_SECONDS:
             self._glanced = now
+            if not self._has_waited:
+                self.limited_by = ""
+            self._has_waited = False
             self._slowed = self._pace.factors()
 
 

@@ -94,3 +94,14 @@ def test_a_worker_that_ends_gives_back_what_it_leased_of_a_cap(shaper, still):
     assert [second.seconds_to("other", waiting=70) for _ in range(70)] == [0.0] * 70
     assert second.seconds_to("other") > 3_600
     assert second.limited_by == "relay main: 100 a day"
+
+
+def test_it_says_what_limits_it_while_it_does_and_no_longer(shaper, still):
+    slow = shaper(5)
+    sent(slow, still, 2.0, "other")
+    assert slow.limited_by == "the rate over all"
+
+    for _ in range(4):
+        still.sleep(1.5)
+        assert slow.seconds_to("other") == 0.0
+    assert slow.limited_by == ""
