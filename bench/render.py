@@ -98,7 +98,7 @@ def _bare(filler: Filler) -> Callable[[Recipient], object]:
     language = filler._first
     templates = language.templates["a", True]
     parts = [templates.subject, templates.preheader, templates.html, templates.text]
-    values, _ = filler._values(language, _person(0))
+    values = filler._values(language, _person(0))
     values["_preheader"] = "Chosen for you"
 
     def render(person: Recipient) -> list[str]:

@@ -1,32 +1,25 @@
 """What was approved, whole: a send reads this and nothing of the project.
 
 Stored as approvals/<key>/<hash>.json beside a file `current` that names one of them. Knows how to
-keep, find and compare approvals; making one is delivery's business.
+keep and find approvals; making one is delivery's business.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.campaigns import brands, topics
 from pipelines.campaigns.brands import Brand
-from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key, folder_of
+from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key
 from pipelines.campaigns.topics import Topic
-from pipelines.errors import Problem, SegmentInvalid, SendHeld
-from pipelines.segments.project import sql_files
+from pipelines.errors import Problem, SendHeld
 
 CURRENT = "current"
-TEMPLATES = tuple(Path("assets/templates") / name for name in ("blocks", "layouts", "images"))
-PHRASES = Path("assets/templates/phrases.yaml")
-SEGMENTS = Path("sql/segments")
 # Who approved, when, and for how many is said of the content; it is not the content.
 ABOUT = frozenset({"approved_by", "approved_at", "expected_recipients"})
 
@@ -103,37 +96,6 @@ def load_current(key: str, approvals: Path) -> Bundle | None:
 def approved_keys(approvals: Path) -> list[str]:
     """Every key that has a current approval."""
     return sorted(path.parent.name for path in approvals.glob(f"*/{CURRENT}"))
-
-
-def fingerprints(campaign: Campaign, project: Path) -> dict[str, str]:
-    """The sha256 of each file a campaign is made from, by its path in the project."""
-    names = [*campaign.audience.include, *campaign.audience.exclude, *campaign.segments]
-    paths: list[Path] = [project / SEGMENTS / f"{name}.sql" for name in names]
-    with suppress(
-        SegmentInvalid
-    ):  # which files it stands on cannot be told; the segment itself has changed
-        paths += (project / file.path for file in sql_files(project).needed_by(names))
-    paths += [brands.brand_file(project, campaign.brand), project / topics.FILE, project / PHRASES]
-    folders = [folder_of(project, campaign.slug), *(project / part for part in TEMPLATES)]
-    for folder in folders:
-        paths += (path for path in folder.rglob("*") if path.is_file())
-    return _hashes(paths, project)
-
-
-def changed_since(bundle: Bundle, project: Path) -> list[str]:
-    """The files that are not as they were when the bundle was approved: edited, new or gone."""
-    now = fingerprints(bundle.campaign, project)
-    return sorted(
-        path for path in {*now, *bundle.sources} if now.get(path) != bundle.sources.get(path)
-    )
-
-
-def _hashes(paths: Iterable[Path], project: Path) -> dict[str, str]:
-    return {
-        path.relative_to(project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(set(paths))
-        if path.is_file()
-    }
 
 
 def _distrusted(key: str, path: Path, what: str) -> SendHeld:

@@ -9,8 +9,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
-from pipelines.campaigns.bundle import Bundle, changed_since, load_current
+from pipelines.campaigns.bundle import Bundle, load_current
 from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
+from pipelines.campaigns.sources import changed_since
 from pipelines.cli.campaign_check import finding_as_json, show
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipelines.campaigns.brands import load_brand
-from pipelines.campaigns.bundle import Bundle, fingerprints, load_current, save
+from pipelines.campaigns.bundle import Bundle, load_current, save
 from pipelines.campaigns.campaign import (
     FOLDER,
     Campaign,
@@ -22,6 +22,7 @@ from pipelines.campaigns.campaign import (
     load,
     slug_of,
 )
+from pipelines.campaigns.sources import fingerprints
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience, candidates
 from pipelines.delivery.audience import survivors

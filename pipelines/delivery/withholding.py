@@ -26,6 +26,8 @@ CONSENTS, IDENTITIES = "core.consents", "core.identities"
 # The law is a second; asking costs a system call.
 ASK_SECONDS = 0.1
 GLANCE_SECONDS = 1.0
+# Coarser than any file system's idea of when something was written.
+TICK_SECONDS = 2.0
 # Contacts whose consents are read at once.
 CHUNK = 100_000
 
@@ -43,6 +45,7 @@ class Withholding:
         self._changes, self._newest = people.changes(), people.newest_change()
         self._hashes: set[str] = set()
         self._contacts: set[int] = set()
+        self._touched: int | None = None
         self._versions: list[int | None] = []
         self._disagreed: set[int] = set()
         self._merged: dict[int, set[int]] = {}
@@ -107,6 +110,12 @@ class Withholding:
         if now - self._glanced < GLANCE_SECONDS:
             return
         self._glanced = now
+        touched = max(self._lake.touched_ns(name) for name in (CONSENTS, IDENTITIES))
+        if touched == self._touched:
+            return
+        # Of two writes within the file system's tick the second would not show: looked at again then.
+        is_settled = touched < (self._clock.now().timestamp() - TICK_SECONDS) * 1e9
+        self._touched = touched if is_settled else None
         versions = [self._lake.version(name) for name in (CONSENTS, IDENTITIES)]
         if versions == self._versions:
             return

@@ -6,8 +6,6 @@ may get it at all was decided in delivery.
 
 from __future__ import annotations
 
-import hmac
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +14,13 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from jinja2 import Template
 from jinja2.exceptions import TemplateError
+from jinja2.runtime import Context
 
 from pipelines.errors import Refused
+from pipelines.mac import mac
 from pipelines.message import tokens
 from pipelines.message.compiled import CONTACT_FIELDS, CompiledMessage
 from pipelines.message.dkim import Signer
@@ -28,12 +29,13 @@ from pipelines.message.languages import chosen, is_of
 from pipelines.message.mime import composed, quoted_part, related_part, text_part
 from pipelines.message.quoted import as_quoted
 from pipelines.message.templates import EMPTY_LINES, OURS, Language, Templates, language_of
-from pipelines.message.tokens import Purpose, Token
+from pipelines.message.tokens import Purpose
 
 # A value of 100 kB fits; a loop over one that fills the memory does not.
 LARGEST = 500_000
 REMEMBERED = 1024
-_EMPTY_QUOTED = re.compile(r"\r\n\r\n\r\n(?:\r\n)*")
+_EMPTY = "\r\n\r\n\r\n"
+_EMPTY_QUOTED = re.compile(f"{_EMPTY}(?:\r\n)*")
 # What a template can do wrong for one contact; the others get theirs.
 STOPPED = (
     TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
@@ -67,9 +69,9 @@ def recipient_of(
     address  whom the message names, where that is not the contact's own
     """
     fields = {name: row[name] for name in CONTACT_FIELDS}
-    fields["attributes"] = json.loads(row["attributes"]) if row["attributes"] else {}
+    fields["attributes"] = orjson.loads(row["attributes"]) if row["attributes"] else {}
     if row["fields"]:
-        fields.update(json.loads(row["fields"]))
+        fields.update(orjson.loads(row["fields"]))
     named = address or row["address"] or ""
     return Recipient(row["contact_id"], named, variant, is_tracked, date, fields)
 
@@ -106,6 +108,37 @@ class Filled(Written):
     preheader: str
 
 
+class Rendering:
+    """Templates filled with the same values, one after another."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+        self._context: Context | None = None
+
+    def of(self, template: Template) -> str:
+        """What it says. Raises Refused when it cannot be filled with these values."""
+        context, environment = self._context, template.environment
+        try:
+            # One context serves them all, unless a template sets names of its own or escapes otherwise:
+            # making one, and the copies that `render` makes, cost as much as a short template.
+            if context is None or context.vars or environment.autoescape:
+                context = template.new_context(self._values, shared=True)
+                self._context = None if environment.autoescape else context
+            rendered = environment.concat(template.root_render_func(context))
+        except STOPPED as error:
+            # The message may quote a value of the contact's; its kind does not.
+            raise Refused(f"the template fails for this contact: {type(error).__name__}") from error
+        if len(rendered) > LARGEST:
+            raise Refused(f"the message is longer than {LARGEST:,} characters")
+        return rendered
+
+    def quote(self) -> None:
+        """From here on addresses of ours stand quoted-printable among the values."""
+        for name in OURS:
+            if name in self._values:
+                self._values[name] = as_quoted(self._values[name])
+
+
 class Filler:
     """Compiles a message's templates once and fills them for one person after another."""
 
@@ -134,10 +167,13 @@ class Filler:
         """The message for one person. Raises Refused when it cannot be made for them."""
         language = self._language(recipient)
         templates = self._templates(language, recipient)
-        values, unsubscribe = self._values(language, recipient)
-        subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
-        values["_preheader"] = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
-        text, html = self._parts(templates, values)
+        values = self._values(language, recipient)
+        unsubscribe = values["_unsubscribe"]
+        rendering = Rendering(values)
+        subject = one_line(rendering.of(templates.subject), SUBJECT_CHARACTERS)
+        preheader = one_line(rendering.of(templates.preheader), SUBJECT_CHARACTERS)
+        values["_preheader"] = preheader
+        text, html = _parts(templates, rendering)
         if language.pictures:
             html = related_part(html, language.pictures)
         identifier = message_id(
@@ -153,8 +189,8 @@ class Filler:
         written = self.write(recipient)
         page = self.page(recipient)
         language = self._language(recipient)
-        values, _ = self._values(language, recipient)
-        text = _closed_up(_rendered(self._templates(language, recipient).text, values))
+        rendering = Rendering(self._values(language, recipient))
+        text = _closed_up(rendering.of(self._templates(language, recipient).text))
         return Filled(
             written.raw, written.message_id, page.subject, page.html, text, page.preheader
         )
@@ -163,11 +199,12 @@ class Filler:
         """The HTML for one person, as a browser would show it."""
         language = self._language(recipient)
         templates = self._templates(language, recipient)
-        values, _ = self._values(language, recipient)
-        subject = one_line(_rendered(templates.subject, values), SUBJECT_CHARACTERS)
-        preheader = one_line(_rendered(templates.preheader, values), SUBJECT_CHARACTERS)
+        values = self._values(language, recipient)
+        rendering = Rendering(values)
+        subject = one_line(rendering.of(templates.subject), SUBJECT_CHARACTERS)
+        preheader = one_line(rendering.of(templates.preheader), SUBJECT_CHARACTERS)
         values["_preheader"] = preheader
-        return Page(subject, _rendered(templates.html, values), preheader)
+        return Page(subject, rendering.of(templates.html), preheader)
 
     def _language(self, recipient: Recipient) -> Language:
         if not self._further:
@@ -187,25 +224,10 @@ class Filler:
             raise Refused(f"the message has no variant '{recipient.variant}'")
         return templates
 
-    def _parts(self, templates: Templates, values: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        quoted = {**values, **{name: as_quoted(values[name]) for name in OURS if name in values}}
-        if templates.quoted_text:
-            rendered = _rendered(templates.quoted_text, quoted)
-            rendered = _EMPTY_QUOTED.sub(_two_line_ends, rendered)
-            text = quoted_part("plain", rendered.lstrip("\r\n"))
-        else:
-            text = text_part("plain", _closed_up(_rendered(templates.text, values)))
-        if templates.quoted_html:
-            html = quoted_part("html", _rendered(templates.quoted_html, quoted))
-        else:
-            html = text_part("html", _rendered(templates.html, values))
-        return text, html
-
-    def _values(self, language: Language, recipient: Recipient) -> tuple[dict[str, Any], str]:
-        def address(page: str, purpose: Purpose) -> str:
-            token = Token(purpose, self._campaign, recipient.contact_id)
-            return f"{self._url}/{page}/{tokens.sign(token, self._key)}"
-
+    def _values(self, language: Language, recipient: Recipient) -> dict[str, Any]:
+        """Everything a template may name, for one person."""
+        signing = tokens.Signing(self._campaign, recipient.contact_id, self._key)
+        url = self._url
         # What a contact lacks, an empty list too, is what the campaign says stands there.
         values: dict[str, Any] = dict(language.defaults)
         for name, value in recipient.fields.items():
@@ -216,16 +238,15 @@ class Filler:
                 raise Refused(f"there is no {name} for this contact")
         if language.locale and not is_of(values["locale"], language.locale):
             values["_locale"] = language.locale
-        unsubscribe = address("u", Purpose.UNSUBSCRIBE)
-        values["_unsubscribe"] = unsubscribe
+        values["_unsubscribe"] = f"{url}/u/{signing.token(Purpose.UNSUBSCRIBE)}"
         if language.shows_view:
-            values["_view"] = address("v", Purpose.VIEW)
+            values["_view"] = f"{url}/v/{signing.token(Purpose.VIEW)}"
         if language.shows_preferences:
-            values["_preferences"] = address("p", Purpose.PREFERENCES)
+            values["_preferences"] = f"{url}/p/{signing.token(Purpose.PREFERENCES)}"
         if recipient.is_tracked:
-            values["_click"] = address("c", Purpose.CLICK)
-            values["_open"] = f"{address('o', Purpose.OPEN)}.gif"
-        return values, unsubscribe
+            values["_click"] = f"{url}/c/{signing.token(Purpose.CLICK)}"
+            values["_open"] = f"{url}/o/{signing.token(Purpose.OPEN)}.gif"
+        return values
 
     def _headers(
         self,
@@ -260,8 +281,27 @@ def _dated(at: datetime) -> str:
 
 def message_id(campaign: str, contact_id: int, key: bytes, domain: str) -> str:
     """The same for every attempt at this person and campaign; tells nobody who it is."""
-    digest = hmac.digest(key, f"message-id\0{contact_id}\0{campaign}".encode(), "sha256")
+    digest = mac(key, f"message-id\0{contact_id}\0{campaign}".encode())
     return f"<{digest[:16].hex()}@{domain}>"
+
+
+def _parts(templates: Templates, rendering: Rendering) -> tuple[bytes, bytes]:
+    """The text and the HTML, each as a part; those that render quoted last, since values become so."""
+    html = b"" if templates.quoted_html else text_part("html", rendering.of(templates.html))
+    text = (
+        b""
+        if templates.quoted_text
+        else text_part("plain", _closed_up(rendering.of(templates.text)))
+    )
+    rendering.quote()
+    if templates.quoted_html:
+        html = quoted_part("html", rendering.of(templates.quoted_html))
+    if templates.quoted_text:
+        found = rendering.of(templates.quoted_text)
+        if _EMPTY in found:
+            found = _EMPTY_QUOTED.sub(_two_line_ends, found)
+        text = quoted_part("plain", found.lstrip("\r\n"))
+    return text, html
 
 
 def _two_line_ends(found: re.Match[str]) -> str:
@@ -273,14 +313,3 @@ def _two_line_ends(found: re.Match[str]) -> str:
 def _closed_up(text: str) -> str:
     """A paragraph left out leaves its empty lines behind."""
     return EMPTY_LINES.sub("\n\n", text).strip() + "\n"
-
-
-def _rendered(template: Template, values: Mapping[str, Any]) -> str:
-    try:
-        rendered = template.render(values)
-    except STOPPED as error:
-        # The message may quote a value of the contact's; its kind does not.
-        raise Refused(f"the template fails for this contact: {type(error).__name__}") from error
-    if len(rendered) > LARGEST:
-        raise Refused(f"the message is longer than {LARGEST:,} characters")
-    return str(rendered)

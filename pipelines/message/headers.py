@@ -36,6 +36,8 @@ _DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-
 
 def one_line(text: str, longest: int) -> str:
     """The text as a header may hold it: one line, no controls, cut with an ellipsis if longer."""
+    if len(text) <= longest and text.isprintable() and "  " not in text and text == text.strip():
+        return text  # most are such: no control, no mark, no blank but the space
     # Cutting first bounds the work on values of any size; what is removed makes it shorter only.
     text = _CONTROLS.sub(" ", text[: longest * 4])
     text = _SURROGATES.sub("\ufffd", _REORDERING.sub("", text))
@@ -131,13 +133,13 @@ def _folded(name: str, value: str) -> str | None:
 
 def _encoded_words(value: str, *, first: int) -> str:
     """RFC 2047 words of whole characters; the first line has less room, for the header's name."""
-    words, word = [], bytearray()
-    room = min(WORD_BYTES, (first - 12) // 4 * 3)
-    for character in value:
-        encoded = character.encode("utf-8", "replace")
-        if len(word) + len(encoded) > room:
-            words.append(bytes(word))
-            word, room = bytearray(), WORD_BYTES
-        word += encoded
-    words.append(bytes(word))
+    encoded = value.encode("utf-8", "replace")
+    words, start, room = [], 0, min(WORD_BYTES, (first - 12) // 4 * 3)
+    while len(encoded) - start > room:
+        end = start + room
+        while encoded[end] & 0xC0 == 0x80:  # the middle of a character
+            end -= 1
+        words.append(encoded[start:end])
+        start, room = end, WORD_BYTES
+    words.append(encoded[start:])
     return "\r\n ".join(f"=?utf-8?B?{base64.b64encode(word).decode()}?=" for word in words)

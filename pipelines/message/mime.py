@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipelines.errors import Refused
 
@@ -25,6 +26,8 @@ MIME = (
     ("Content-Type", f'multipart/alternative; boundary="{ALTERNATIVE}"'),
 )
 
+# Of a campaign's headers these are different for everybody.
+PERSONAL = frozenset({"To", "Subject", "Message-ID", "List-Unsubscribe"})
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 # A break inside a value must be a fold: CRLF, then a space, then something.
 _VALUE = re.compile(r"[\x20-\x7e]*(\r\n [\x21-\x7e][\x20-\x7e]*)*")
@@ -69,7 +72,11 @@ def compose(
 def composed(headers: Sequence[tuple[str, str]], *parts: bytes) -> Composed:
     """A message of these parts, the best one last. Raises Refused on a value that would be two headers."""
     whole = [*headers, *MIME]
-    head = "\r\n".join([_header(name, value) for name, value in whole]).encode()
+    lines = [
+        _header(name, value) if name in PERSONAL else _same_header(name, value)
+        for name, value in whole
+    ]
+    head = "\r\n".join(lines).encode()
     return Composed(whole, head, _multipart(ALTERNATIVE, parts))
 
 
@@ -84,6 +91,9 @@ def _header(name: str, value: str) -> str:
     ):
         raise Refused(f"the header {name} is longer than {LONGEST_LINE} characters")
     return line
+
+
+_same_header = lru_cache(maxsize=256)(_header)
 
 
 def _multipart(boundary: str, parts: Sequence[bytes]) -> bytes:

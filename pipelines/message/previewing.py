@@ -13,8 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.campaigns.bundle import changed_since, load_current
+from pipelines.campaigns.bundle import load_current
 from pipelines.campaigns.campaign import Campaign, campaign_key, load, slug_of
+from pipelines.campaigns.sources import changed_since
 from pipelines.errors import SendHeld
 from pipelines.lake import Lake
 from pipelines.message.browser import BrowserFailed

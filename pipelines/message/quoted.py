@@ -6,13 +6,14 @@ break between them keeps lines short wherever a value ends. Rendering is then jo
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, Template, nodes
 from markupsafe import escape
 
-from pipelines.message.mime import clean, quoted_printable, short_lines
+from pipelines.message.mime import QUOTED_LINE, clean, quoted_printable, short_lines
 
 # These take what was rendered inside them as text, which would be encoded already. (Of others that do,
 # such as macros, the fill phase knows none.)
@@ -21,6 +22,9 @@ CAPTURING = (nodes.AssignBlock, nodes.FilterBlock)
 ESCAPING = frozenset({"e", "escape", "forceescape", "safe"})
 # Above this share of bytes to be quoted, base64 is shorter.
 MOSTLY_ASCII = 1 / 9
+# Characters that stand for themselves, without a run of spaces; and how many of them go into a line.
+_LITERAL = re.compile("[!-<>-~]+(?: [!-<>-~]+)*")
+LITERALS = QUOTED_LINE - 1
 # Characters of a value, and how many values, whose encoding is kept.
 SHORT, REMEMBERED = 40, 4096
 
@@ -35,6 +39,10 @@ def encoded(text: str) -> str:
     """A piece of a body as quoted-printable, CRLF for line ends; the next piece may follow at once."""
     if not text:
         return ""
+    if _LITERAL.fullmatch(text):
+        # Nothing to quote in it, as in most values and all our addresses: lines of it, each to go on.
+        lines = [text[at : at + LITERALS] for at in range(0, len(text), LITERALS)]
+        return "=\r\n".join(lines) + "=\r\n"
     ended = quoted_printable(clean(text))
     if not ended:
         return ""

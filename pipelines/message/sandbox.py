@@ -70,6 +70,7 @@ MOST_CHARACTERS = 1_000_000
 
 
 _SIZED = (str, list, tuple)
+_OWN_OF_DICT = frozenset(dir(dict))
 NOT_FOR_ONE = (
     nodes.Macro,
     nodes.CallBlock,
@@ -126,6 +127,12 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         if length > MOST_CHARACTERS:
             raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
         return "".join(few)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What a row has under a name, which it has most often; anything else as the sandbox has it."""
+        if type(obj) is dict and attribute in obj and attribute not in _OWN_OF_DICT:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         # Numbers and bytes have methods that make gigabytes, and none that a message needs.

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipelines.mac import mac
+
 VERSION = b"\x01"
 CONTACT_BYTES = 8
 MAC_BYTES = 16
@@ -35,6 +37,10 @@ class Purpose(StrEnum):
     PREFERENCES = "preferences"
 
 
+_OF_PURPOSE = {each: VERSION + each.encode() + b"\x00" for each in Purpose}
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 @dataclass(frozen=True)
 class Token:
     """What a token says. One read from a return path has no purpose."""
@@ -48,10 +54,21 @@ def sign(token: Token, key: bytes) -> str:
     """The token as it stands in a URL."""
     if token.purpose is None:
         raise ValueError("a token in a URL has a purpose")
-    contact = token.contact_id.to_bytes(CONTACT_BYTES, "big", signed=True)
-    campaign = token.campaign.encode()
-    mac = _mac(token.purpose.value, contact, campaign, key)
-    return base64.urlsafe_b64encode(VERSION + contact + campaign + mac).rstrip(b"=").decode()
+    return Signing(token.campaign, token.contact_id, key).token(token.purpose)
+
+
+class Signing:
+    """The tokens of one contact and campaign: what they have in common is put together once."""
+
+    def __init__(self, campaign: str, contact_id: int, key: bytes) -> None:
+        contact = contact_id.to_bytes(CONTACT_BYTES, "big", signed=True)
+        self._said, self._key = contact + campaign.encode(), key
+
+    def token(self, purpose: Purpose) -> str:
+        """The one for a purpose, as it stands in a URL."""
+        tag = mac(self._key, _OF_PURPOSE[purpose] + self._said)[:MAC_BYTES]
+        whole = binascii.b2a_base64(VERSION + self._said + tag, newline=False)
+        return whole.translate(_URL_SAFE, b"=").decode()
 
 
 def read(text: str, purpose: Purpose, key: bytes) -> Token | None:
@@ -64,8 +81,8 @@ def read(text: str, purpose: Purpose, key: bytes) -> Token | None:
         return None
     if len(whole) <= 1 + CONTACT_BYTES + MAC_BYTES or whole[:1] != VERSION:
         return None
-    contact, campaign, mac = whole[1:9], whole[9:-MAC_BYTES], whole[-MAC_BYTES:]
-    if not hmac.compare_digest(mac, _mac(purpose.value, contact, campaign, key)):
+    contact, campaign, tag = whole[1:9], whole[9:-MAC_BYTES], whole[-MAC_BYTES:]
+    if not hmac.compare_digest(tag, _tag(purpose.value, contact, campaign, key)):
         return None
     # base64 has several spellings of the same bytes; only ours counts.
     if base64.urlsafe_b64encode(whole).rstrip(b"=").decode() != text:
@@ -76,7 +93,7 @@ def read(text: str, purpose: Purpose, key: bytes) -> Token | None:
 def sign_return_path(campaign: str, contact_id: int, key: bytes) -> str:
     """The local part a bounce comes back to; upper and lower case mean the same."""
     contact = contact_id.to_bytes(CONTACT_BYTES, "big", signed=True)
-    whole = VERSION + contact + _mac("bounce", contact, campaign.encode(), key)
+    whole = VERSION + contact + _tag("bounce", contact, campaign.encode(), key)
     return RETURN_PATH_PREFIX + base64.b32encode(whole).decode().lower()
 
 
@@ -90,15 +107,15 @@ def read_return_path(local: str, campaigns: Iterable[str], key: bytes) -> Token 
         whole = base64.b32decode(body.upper())
     except (binascii.Error, ValueError):
         return None
-    contact, mac = whole[1:9], whole[9:]
+    contact, tag = whole[1:9], whole[9:]
     if whole[:1] != VERSION:
         return None
     for campaign in campaigns:
-        if hmac.compare_digest(mac, _mac("bounce", contact, campaign.encode(), key)):
+        if hmac.compare_digest(tag, _tag("bounce", contact, campaign.encode(), key)):
             return Token(None, campaign, int.from_bytes(contact, "big", signed=True))
     return None
 
 
-def _mac(purpose: str, contact: bytes, campaign: bytes, key: bytes) -> bytes:
+def _tag(purpose: str, contact: bytes, campaign: bytes, key: bytes) -> bytes:
     signed = VERSION + purpose.encode() + b"\x00" + contact + campaign
-    return hmac.digest(key, signed, "sha256")[:MAC_BYTES]
+    return mac(key, signed)[:MAC_BYTES]

@@ -12,14 +12,13 @@ from pipelines.campaigns.brands import load_brand
 from pipelines.campaigns.bundle import (
     Bundle,
     approved_keys,
-    changed_since,
-    fingerprints,
     load,
     load_current,
     save,
 )
 from pipelines.campaigns.campaign import campaign_key
 from pipelines.campaigns.campaign import load as load_campaign
+from pipelines.campaigns.sources import changed_since, fingerprints
 from pipelines.campaigns.topics import load_topics
 from pipelines.errors import SendHeld
 

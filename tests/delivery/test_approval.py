@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.campaigns.bundle import changed_since
+from pipelines.campaigns.sources import changed_since
 from pipelines.delivery import approval
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.delivery.sending import send_campaign

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import yaml
 
-from pipelines.campaigns.bundle import changed_since
 from pipelines.campaigns.campaign import Campaign
+from pipelines.campaigns.sources import changed_since
 from pipelines.delivery import approval, candidates
 from pipelines.demo.prepare import Demo
 from pipelines.errors import CampaignInvalid, Problem, SegmentFailed
