@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.clock import Clock
 from pipelines.delivery.budget import Budget
@@ -34,8 +34,7 @@ MARKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A claimed recipient and their letter."""
 
     row: Row

@@ -5,8 +5,7 @@ Knows the approved message and the home's keys; no ledger, no connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.clock import Clock
@@ -21,8 +20,7 @@ from pipelines.settings import Home, Settings
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Letter:
+class Letter(NamedTuple):
     """An envelope and what is in it."""
 
     sender: str

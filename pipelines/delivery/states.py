@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from pipelines.delivery.replies import Retry
 
@@ -28,8 +28,8 @@ class State(StrEnum):
 FINAL = frozenset(State) - {State.CLAIMED, State.DEFERRED, State.CONFIRMED_UNSENT}
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+# Tuples, since a send makes one of each for everybody: a frozen dataclass takes three times as long.
+class Candidate(NamedTuple):
     """One recipient a worker would like to claim."""
 
     contact_id: int
@@ -37,8 +37,7 @@ class Candidate:
     recipient: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What became of one claim."""
 
     contact_id: int

@@ -12,16 +12,16 @@ import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import aiosmtplib
 
 from pipelines.delivery.replies import Reply
 from pipelines.delivery.stuffing import on_the_wire
 from pipelines.errors import Refused
+from pipelines.message.mime import Ready
 
 COMMAND_SECONDS = 300.0
 # RFC 5321 4.5.3.2.6: less manufactures in-doubt messages.
@@ -48,8 +48,7 @@ class Stage(StrEnum):
     DOT = "dot"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The reply that decided one message."""
 
     stage: Stage
@@ -160,7 +159,7 @@ class Connection(asyncio.Protocol):
             await self._reply(COMMAND_SECONDS)
 
     async def _body(self, message: bytes, before_dot: BeforeDot) -> Outcome:
-        body = on_the_wire(message)
+        body = message if isinstance(message, Ready) else on_the_wire(message)
         if len(body) > AT_ONCE:
             self._transport.write(body)
             body = b""

@@ -6,11 +6,14 @@ Another relay is tried for what the first does not take any more. Knows nothing 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import NoReturn
 
 from pipelines.campaigns.bundle import Bundle
@@ -88,7 +91,8 @@ def _run_workers(
             )
             ours, theirs = spawn.Pipe(duplex=False)
             process = spawn.Process(target=work, args=(task, theirs), name=f"sender-{shard}")
-            process.start()
+            with _as_no_module():
+                process.start()
             theirs.close()
             pipes.append(ours)
             processes.append(process)
@@ -99,6 +103,20 @@ def _run_workers(
         order.workspace.home.ledgers, order.bundle.key
     ):
         _raise_cut_short(order, settings.workers - finished)
+
+
+@contextmanager
+def _as_no_module() -> Iterator[None]:
+    """A spawned process runs the module again that its parent was started as, for what may be in it.
+
+    A worker needs nothing of it, and all that a command imports costs every worker half a second.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _listen(way: Way, order: SendOrder, pipes: list[Pipe], tally: Tally) -> int:

@@ -84,6 +84,7 @@ def _a_label(domain: str) -> str:
     return ascii_domain
 
 
+@lru_cache(maxsize=256)  # asked twice for each message: for the envelope, and for the header
 def envelope_address(address: str) -> str:
     """The address as SMTP carries it, its domain as A-labels. Raises Refused when it cannot be.
 

@@ -46,6 +46,15 @@ class Inline:
     kind: str = "image/png"
 
 
+class Ready(bytes):
+    """A message as DATA carries it: CRLF throughout, and no line begins with a dot (RFC 5321, 4.5.2).
+
+    What is composed here is so from the start, piece by piece; of any other bytes it has to be seen to.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Composed:
     """A message in the parts that a signature is made of; CRLF throughout."""
@@ -54,9 +63,9 @@ class Composed:
     head: bytes  # the same as they are written
     body: bytes
 
-    def raw(self, above: bytes = b"") -> bytes:
+    def raw(self, above: bytes = b"") -> Ready:
         """The whole message. above: headers that belong before all others, each with its line end."""
-        return b"".join((above, self.head, b"\r\n\r\n", self.body))
+        return Ready(b"".join((above, self.head, b"\r\n\r\n", self.body)))
 
 
 def compose(
@@ -131,22 +140,29 @@ def clean(text: str) -> bytes:
 
 
 def quoted_printable(content: bytes) -> str:
-    """A text as RFC 2045 has it, CRLF for line ends; runs of white space are quoted as well.
+    """A text as RFC 2045 has it, CRLF for line ends; runs of white space and leading dots are quoted.
 
-    So a body has nothing that a relay might squeeze, and is DKIM's relaxed form of itself.
+    So a body has nothing that a relay might squeeze or double, and is DKIM's relaxed form of itself.
     """
     quoted = binascii.b2a_qp(content, istext=True).decode("ascii")
-    if "  " in quoted or "\t" in quoted:
+    if "  " in quoted or "\t" in quoted or "\n." in quoted or quoted.startswith("."):
         quoted = "\n".join(line for each in quoted.split("\n") for line in short_lines(each))
     return quoted.replace("\n", "\r\n")
 
 
 def short_lines(line: str) -> Iterator[str]:
-    """A line of quoted-printable without runs of white space, as lines of 76 characters at most."""
+    """A line of quoted-printable without runs of white space, as lines of 76 characters at most.
+
+    None of them begins with a dot.
+    """
     line = line.replace("\t", "=09")
     while "  " in line:
         line = line.replace("  ", " =20")
-    while len(line) > QUOTED_LINE:
+    while True:
+        if line.startswith("."):
+            line = f"=2E{line[1:]}"
+        if len(line) <= QUOTED_LINE:
+            break
         at = QUOTED_LINE - 1
         # Not inside of `=20`.
         at -= 1 if line[at - 1] == "=" else 2 if line[at - 2] == "=" else 0

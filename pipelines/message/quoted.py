@@ -22,9 +22,11 @@ CAPTURING = (nodes.AssignBlock, nodes.FilterBlock)
 ESCAPING = frozenset({"e", "escape", "forceescape", "safe"})
 # Above this share of bytes to be quoted, base64 is shorter.
 MOSTLY_ASCII = 1 / 9
-# Characters that stand for themselves, without a run of spaces; and how many of them go into a line.
+# Characters that stand for themselves, without a run of spaces; in HTML, too. How many go into a line, a
+# soft line break and a dot that must be quoted aside.
 _LITERAL = re.compile("[!-<>-~]+(?: [!-<>-~]+)*")
-LITERALS = QUOTED_LINE - 1
+_LITERAL_HTML = re.compile("[!#-%(-;?-~]+(?: [!#-%(-;?-~]+)*")
+LITERALS = QUOTED_LINE - 3
 # Characters of a value, and how many values, whose encoding is kept.
 SHORT, REMEMBERED = 40, 4096
 
@@ -40,9 +42,7 @@ def encoded(text: str) -> str:
     if not text:
         return ""
     if _LITERAL.fullmatch(text):
-        # Nothing to quote in it, as in most values and all our addresses: lines of it, each to go on.
-        lines = [text[at : at + LITERALS] for at in range(0, len(text), LITERALS)]
-        return "=\r\n".join(lines) + "=\r\n"
+        return _literal(text)
     ended = quoted_printable(clean(text))
     if not ended:
         return ""
@@ -50,6 +50,14 @@ def encoded(text: str) -> str:
         return ended
     before, line_end, last = ended.rpartition("\r\n")
     return before + line_end + "\r\n".join(short_lines(f"{last}=")) + "\r\n"
+
+
+def _literal(text: str) -> str:
+    """What has nothing to quote in it, as most values and all our addresses: lines of it, each to go on."""
+    if len(text) <= LITERALS and not text.startswith("."):
+        return f"{text}=\r\n"
+    lines = [text[at : at + LITERALS] for at in range(0, len(text), LITERALS)]
+    return "".join(f"=2E{each[1:]}=\r\n" if each[0] == "." else f"{each}=\r\n" for each in lines)
 
 
 def as_quoted(text: str) -> Quoted:
@@ -86,6 +94,8 @@ def _of_html(value: Any) -> str:
         return _short_html(value) if len(value) <= SHORT else _in_html(value)
     if type(value) is Quoted:
         return value
+    if type(value) is int:
+        return _literal(str(value))
     return "" if value is None else _in_html(value)
 
 
@@ -94,10 +104,14 @@ def _of_text(value: Any) -> str:
         return _short_text(value) if len(value) <= SHORT else encoded(value)
     if type(value) is Quoted:
         return value
+    if type(value) is int:
+        return _literal(str(value))
     return "" if value is None else encoded(str(value))
 
 
 def _in_html(value: Any) -> str:
+    if type(value) is str and _LITERAL_HTML.fullmatch(value):
+        return _literal(value)
     return encoded(str(escape(value)))
 
 

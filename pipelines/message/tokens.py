@@ -4,7 +4,7 @@ A token carries contact and campaign; its purpose is signed but not carried, so 
 pixel is no token for unsubscribing. Knows no URL and no store.
 
     token        base64url of  version 1 byte | contact 8 bytes | campaign utf-8 | mac 16 bytes
-    return path  b+ base32 of  version 1 byte | contact 8 bytes | mac 16 bytes
+    return path  b+ hexadecimal of  version 1 byte | contact 8 bytes | mac 16 bytes
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ CONTACT_BYTES = 8
 MAC_BYTES = 16
 LONGEST = 400
 RETURN_PATH_PREFIX = "b+"
-# 40 characters of base32 are exactly 25 bytes: no padding, and 42 of the 64 a local part may have.
-RETURN_PATH_CHARACTERS = 40
+# Of the 64 characters that a local part may have.
+RETURN_PATH_CHARACTERS = 2 * (len(VERSION) + CONTACT_BYTES + MAC_BYTES)
+# As they were written before, in base32: what was mailed then may still come back.
+EARLIER_CHARACTERS = 40
 
 
 class Purpose(StrEnum):
@@ -94,17 +96,18 @@ def sign_return_path(campaign: str, contact_id: int, key: bytes) -> str:
     """The local part a bounce comes back to; upper and lower case mean the same."""
     contact = contact_id.to_bytes(CONTACT_BYTES, "big", signed=True)
     whole = VERSION + contact + _tag("bounce", contact, campaign.encode(), key)
-    return RETURN_PATH_PREFIX + base64.b32encode(whole).decode().lower()
+    return RETURN_PATH_PREFIX + whole.hex()
 
 
 def read_return_path(local: str, campaigns: Iterable[str], key: bytes) -> Token | None:
     """Whose mail came back, and of which of these campaigns; None when it is not one of ours."""
     text = local.lower()
     body = text.removeprefix(RETURN_PATH_PREFIX)
-    if body == text or len(body) != RETURN_PATH_CHARACTERS or not body.isascii():
+    if body == text or len(body) not in (RETURN_PATH_CHARACTERS, EARLIER_CHARACTERS):
         return None
     try:
-        whole = base64.b32decode(body.upper())
+        is_earlier = len(body) == EARLIER_CHARACTERS
+        whole = base64.b32decode(body.upper()) if is_earlier else binascii.unhexlify(body)
     except (binascii.Error, ValueError):
         return None
     contact, tag = whole[1:9], whole[9:]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.delivery.stuffing import on_the_wire
 from pipelines.errors import Refused
 from pipelines.message.headers import encode_text, mailbox, one_line
-from pipelines.message.mime import Inline, compose
+from pipelines.message.mime import Inline, Ready, compose
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 
@@ -39,6 +40,17 @@ def test_bodies_arrive_as_they_were(text, html):
     arrived = bodies(compose([], text, html).raw())
 
     assert [body.replace("\r\n", "\n") for body in arrived] == [kept(text), kept(html)]
+
+
+DOTTED = st.text(st.sampled_from(".\r\n =aé漢"), max_size=400)
+
+
+@given(text=DOTTED, html=DOTTED)
+def test_what_is_composed_needs_no_dot_doubled_and_no_line_end_mended(text, html):
+    raw = compose([("To", "ada@shop.example")], text, html).raw()
+
+    assert isinstance(raw, Ready)
+    assert on_the_wire(bytes(raw)) == raw
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ TEMPLATE = (
 # Letters, what HTML and MIME take for their own, line ends of every kind, and what no text may hold.
 NAUGHTY = st.text(
     alphabet=st.one_of(
-        st.sampled_from(" \t\r\n\0\x0b\x7f.=_-<>&'\"{}%?\u2028\u202e\ufeffé漢🙂"),
+        st.sampled_from(" \t\r\n\0\x0b\x7f..=_-<>&'\"{}%?\u2028\u202e\ufeffé漢🙂"),
         st.characters(exclude_categories=["Cs"]),
     ),
     max_size=120,
@@ -64,11 +64,12 @@ def test_whatever_the_values_are_it_reads_as_rendered_plainly(
     lines = found.split("\r\n")
     assert max(map(len, lines)) <= 76
     assert not any("\n" in line or "\r" in line or line.endswith((" ", "\t")) for line in lines)
+    assert not any(line.startswith(".") for line in lines)
 
 
 @pytest.mark.parametrize("length", range(70, 80))
 def test_a_piece_that_fills_a_line_is_broken_before_it_is_too_long(length: int):
-    for text in ("a" * length, "a" * (length - 3) + "=", "=" * length):
+    for text in ("a" * length, "a" * (length - 3) + "=", "=" * length, "." * length):
         lines = encoded(text).split("\r\n")
 
         assert max(map(len, lines)) <= 76
