@@ -1,6 +1,7 @@
 """The send of each campaign. Every rule that can hold it lives in pipelines/delivery."""
 
 from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 
@@ -36,7 +37,15 @@ def _told(context: dg.AssetExecutionContext, clock: Clock) -> Callable[[News], N
             return
         last = clock.monotonic()
         context.log.info("campaign=%s %s", context.partition_key, news)
-        metadata = {"settled": news.done, "of": news.size, "per second": round(news.per_second, 1)}
+        metadata: dict[str, Any] = {
+            "settled": news.done,
+            "of": news.size,
+            "per second": round(news.per_second, 1),
+            "limited by": news.limited_by or "the relay or this machine",
+            "relays": news.relays,
+            "destinations": news.destinations,
+            **news.setbacks,
+        }
         context.log_event(
             dg.AssetObservation(KEY, partition=context.partition_key, metadata=metadata)
         )

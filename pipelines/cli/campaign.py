@@ -16,7 +16,7 @@ from pipelines.cli.campaign_check import finding_as_json, show
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
-from pipelines.delivery.news import News, read
+from pipelines.delivery.news import ACCEPTED, News, read
 from pipelines.delivery.send_times import RECIPIENT, first_due
 from pipelines.errors import SendHeld
 from pipelines.message.compiled import CompiledMessage
@@ -28,6 +28,8 @@ from pipelines.reporting.wording import headline
 app = typer.Typer(help="Campaigns: one folder each.", no_args_is_help=True)
 Slug = Annotated[str, typer.Argument(help="The campaign: slug, or slug@occurrence.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# Destinations of a send under way that fit on a screen; the first have nearly all of it.
+MOST_DESTINATIONS = 12
 
 
 @app.command("list")
@@ -151,18 +153,21 @@ def status(slug: Slug, as_json: Json = False) -> None:
     if bundle is None and not found.counts:
         load(space.project, slug_of(slug))  # says so when there is no such campaign
     changed = changed_since(bundle, space.project) if bundle else []
+    now = read(space.home.ledgers, slug)
     if as_json:
         by = bundle.approved_by if bundle else None
-        emit_json({**found.as_json(), "approved_by": by, "changed_since_approval": changed})
+        under_way = now.model_dump() if now else None
+        told = {"approved_by": by, "changed_since_approval": changed, "under_way": under_way}
+        emit_json({**found.as_json(), **told})
         return
     if bundle is None:
         out.print(f"{slug} is not approved")
         return
     out.print(f"approved by {bundle.approved_by}, {bundle.approved_at:%Y-%m-%d %H:%M} UTC")
     state = next((each for each in due(space) if each.key == bundle.key), None)
-    now = read(space.home.ledgers, slug)
     if now is not None:
         out.print(f"being sent: {now}")
+        _show_ways(now)
     if state is not None:
         out.print(f"{_when(bundle)} Now: {state.why}.")
     for path in changed:
@@ -206,6 +211,17 @@ def why(
             out.print(f"  {line}", highlight=False)
     if not any(lines for _, lines in told):
         raise typer.Exit(1)
+
+
+def _show_ways(now: News) -> None:
+    """How the run that is under way does by relay and by destination."""
+    grid = Grid(box=None, show_header=False, pad_edge=False)
+    for name, count in now.relays.items():
+        grid.add_row(f"by {name}", f"{count:,}")
+    for name, count, states in now.by_destination()[:MOST_DESTINATIONS]:
+        others = (f"{each:,} {state}" for state, each in states.items() if state != ACCEPTED)
+        grid.add_row(f"to {name}", f"{count:,}", ", ".join(others))
+    out.print(grid)
 
 
 def _show(found: overview.Status) -> None:

@@ -6,6 +6,7 @@ written, and their outcome is marked before it is told. Knows no connection.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,11 @@ from pipelines.errors import Refused
 REFUSALS = 5  # one after the other, with nothing accepted between
 # Recipients who get nothing that are looked at in one go: between, the connections have their turn.
 LOOKS = 16
+# What became of somebody is on disk within a second, however slow a send is: whoever looks sees it, and
+# a crash of the machine leaves no more in doubt.
+FLUSH_SECONDS = 1.0
+# How many came to which state, by destination.
+Settled = Counter[tuple[State, str]]
 MARKS = {
     State.ACCEPTED: Mark.ACCEPTED,
     State.DEFERRED: Mark.DEFERRED,
@@ -50,7 +56,7 @@ class Desk:
     """One shard's recipients, from claim to settlement.
 
     budget      of refusals; `alarmed` hears why it is spent
-    told        hears how many were settled, each time they are on disk
+    told        hears whose outcomes are on disk now: how many by state and destination
     bounces     whether a hard bounce is the recipient's own
     """
 
@@ -67,10 +73,12 @@ class Desk:
     bounces: bool
     budget: Budget
     alarmed: Callable[[str], None]
-    told: Callable[[int], None]
+    told: Callable[[Settled], None]
 
     def __post_init__(self) -> None:
         self._settled: list[Settlement] = []
+        self._counts: Settled = Counter()
+        self._flushed = self.clock.monotonic()
         self._refusals = 0
         self.is_stopped = False
 
@@ -96,7 +104,7 @@ class Desk:
             letter = self._letter(row)
             if isinstance(letter, Letter):
                 return Pending(row, letter)
-            self._add(letter)
+            self._add(row, letter)
         return None
 
     def put_back(self, pending: Pending) -> None:
@@ -107,7 +115,8 @@ class Desk:
         """Ask about somebody again whose envelope had to wait; settled if they get nothing now."""
         reason = self.withholding.reason(pending.row)
         if reason is not None:
-            self._add(Settlement(pending.row["contact_id"], State.WITHHELD, reason=reason))
+            withheld = Settlement(pending.row["contact_id"], State.WITHHELD, reason=reason)
+            self._add(pending.row, withheld)
         return reason is not None
 
     def mark_dot(self, pending: Pending) -> None:
@@ -153,6 +162,11 @@ class Desk:
     def reject(self, pending: Pending) -> None:
         self._settle(pending.row, State.REJECTED, reason="unusable_address")
 
+    def rest(self) -> None:
+        """Nobody's turn: what became of those before is put on disk if it has waited long enough."""
+        if self._settled and self._is_due:
+            self._flush()
+
     def close(self) -> None:
         """Put what became of everybody on disk; give back who was claimed and not begun."""
         self._flush()
@@ -193,15 +207,22 @@ class Desk:
             retry = meaning(ReplyClass(said)).retry if said else Retry.SOON
             # A class of replies that are for ever, said with a code that is not.
             details["retry"] = Retry.SOON if retry is Retry.NEVER else retry
-        self._add(Settlement(row["contact_id"], state, **details))
+        self._add(row, Settlement(row["contact_id"], state, **details))
 
-    def _add(self, settlement: Settlement) -> None:
+    def _add(self, row: Row, settlement: Settlement) -> None:
         self._settled.append(settlement)
-        if len(self._settled) >= BATCH:
+        self._counts[settlement.state, self.queues.destination(row)] += 1
+        if len(self._settled) >= BATCH or self._is_due:
             self._flush()
 
+    @property
+    def _is_due(self) -> bool:
+        return self.clock.monotonic() - self._flushed >= FLUSH_SECONDS
+
     def _flush(self) -> None:
+        self._flushed = self.clock.monotonic()
         if self._settled:
             done, self._settled = self._settled, []
+            counts, self._counts = self._counts, Counter()
             self.ledger.settle(done, epoch=self.epoch, at=self.clock.now())
-            self.told(len(done))
+            self.told(counts)

@@ -89,6 +89,7 @@ class Line:
                     await self._deliver(pending)
                 else:
                     # Nobody's turn yet; a signal or a reply may have come as well.
+                    self._desk.rest()
                     await self._desk.clock.wait(self._desk.pause_seconds)
         except RelayUnavailable as refused:
             self._team.give_up(refused, is_refused=True)

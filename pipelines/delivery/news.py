@@ -10,14 +10,20 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.delivery.lock import is_held
+from pipelines.delivery.states import State
 
 SUFFIX = ".news"
+ACCEPTED = State.ACCEPTED.value
 
 
 class News(BaseModel):
     """Recipients settled in this run and before it, of how many; what stands in the way of more speed.
 
-    limited_by  a limit of delivery.yaml, in words; '' when the relay or this machine is the limit
+    per_second    in the last ten seconds
+    limited_by    a limit of delivery.yaml, in words; '' when the relay or this machine is the limit
+    states        of this run, how many came to which state of the ledger
+    relays        how many of this run each relay was given
+    destinations  states of this run, by destination
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,20 +32,20 @@ class News(BaseModel):
     before: int
     size: int
     seconds: float
+    per_second: float = 0.0
     relay: str = ""
     limited_by: str = ""
+    states: dict[str, int] = {}
+    relays: dict[str, int] = {}
+    destinations: dict[str, dict[str, int]] = {}
 
     @property
     def done(self) -> int:
         return self.settled + self.before
 
     @property
-    def per_second(self) -> float:
-        return self.settled / self.seconds if self.seconds > 0 else 0.0
-
-    @property
     def seconds_left(self) -> float | None:
-        """At the speed so far; None before there is any."""
+        """At the speed of now; None while there is none."""
         left = self.size - self.done
         return left / self.per_second if self.per_second else None
 
@@ -47,7 +53,20 @@ class News(BaseModel):
         told = f"{self.done:,} of {self.size:,}, {self.per_second:,.0f} a second"
         if (left := self.seconds_left) is not None:
             told += f", {_shown(left)} left"
-        return f"{told}, limited by {self.limited_by or f'relay {self.relay} or this machine'}"
+        told += f", limited by {self.limited_by or f'relay {self.relay} or this machine'}"
+        return "; ".join([told, *(f"{count:,} {name}" for name, count in self.setbacks.items())])
+
+    @property
+    def setbacks(self) -> dict[str, int]:
+        """How many of this run were not accepted, by state in words; the most first."""
+        others = {name: count for name, count in self.states.items() if name != ACCEPTED}
+        ordered = sorted(others.items(), key=lambda each: -each[1])
+        return {name.replace("_", " "): count for name, count in ordered}
+
+    def by_destination(self) -> list[tuple[str, int, dict[str, int]]]:
+        """Each destination, how many of this run went there, and their states; the largest first."""
+        found = [(name, sum(each.values()), each) for name, each in self.destinations.items()]
+        return sorted(found, key=lambda each: -each[1])
 
 
 def write(ledgers: Path, key: str, news: News) -> None:

@@ -64,7 +64,7 @@ class Queues:
 
     def put_back(self, row: Row) -> None:
         """Nothing of this one's message was sent to its end: it is somebody's next."""
-        name = self._destination(row)
+        name = self.destination(row)
         if name not in self._lines:
             self._lines[name] = deque()
             self._turns.appendleft(name)
@@ -120,18 +120,19 @@ class Queues:
         if batch:
             self._looked(batch)
         for row in batch:
-            name = self._destination(row)
+            name = self.destination(row)
             if name not in self._lines:
                 self._lines[name] = deque()
                 self._turns.append(name)
             self._lines[name].append(row)
 
     def _is_wanted(self, row: Row) -> bool:
-        line = self._lines.get(self._destination(row))
+        line = self._lines.get(self.destination(row))
         has_room = line is None or len(line) < FULL
         self._left_out += not has_room
         return has_room
 
-    def _destination(self, row: Row) -> str:
+    def destination(self, row: Row) -> str:
+        """Which line somebody belongs to."""
         address = row["address"]
         return self._shaper.destination(address) if address else OTHER

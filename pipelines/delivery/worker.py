@@ -23,7 +23,7 @@ from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
 from pipelines.delivery.budget import Budget
 from pipelines.delivery.claims import Shard, claim
-from pipelines.delivery.desk import Desk
+from pipelines.delivery.desk import Desk, Settled
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.letters import Letters, Row
 from pipelines.delivery.line import Team
@@ -64,9 +64,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Told:
-    """What a worker says as it goes: how many it settled since it last did, and what limits it."""
+    """What a worker says as it goes: whom it settled since it last did, and what limits it."""
 
-    settled: int
+    settled: Settled
     limited_by: str
 
 
@@ -173,7 +173,7 @@ class Worker:
         pause(ledgers, self.task.key, by="its error budget", why=why, at=self.clock.now())
         self.team.stop()
 
-    def _tell(self, settled: int) -> None:
+    def _tell(self, settled: Settled) -> None:
         try:
             self.pipe.send(Told(settled, self.desk.shaper.limited_by))
         except BrokenPipeError:

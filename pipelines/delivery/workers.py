@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from pipelines.workspace import Workspace
 GLANCE_SECONDS = 0.2
 STOP_SECONDS = 5.0
 NEWS_SECONDS = 1.0
+# The speed that is told is that of so long: what it was before says nothing of when it will end.
+LATEST_SECONDS = 10.0
 TABLES = ("campaigns.audience", "core.contacts")
 
 Progress = Callable[[News], None]
@@ -153,19 +156,34 @@ class Tally:
         self._order, self._size, self._before = order, size, before
         self._started = order.workspace.clock.monotonic()
         self._written = float("-inf")
-        self._settled = 0
+        self._states, self._relays = Counter[str](), Counter[str]()
+        self._destinations: dict[str, Counter[str]] = {}
+        # When how many were settled, of the last seconds.
+        self._latest = deque([(self._started, 0)])
         news.forget(order.workspace.home.ledgers, order.bundle.key)
 
     def add(self, told: Told, relay: str) -> None:
         now = self._order.workspace.clock.monotonic()
-        self._settled += told.settled
+        for (state, destination), count in told.settled.items():
+            self._states[state.value] += count
+            self._destinations.setdefault(destination, Counter())[state.value] += count
+            self._relays[relay] += count
+        settled = self._states.total()
+        self._latest.append((now, settled))
+        while now - self._latest[0][0] > LATEST_SECONDS and len(self._latest) > 2:
+            self._latest.popleft()
+        since, then = self._latest[0]
         found = News(
-            settled=self._settled,
+            settled=settled,
             before=self._before,
             size=self._size,
             seconds=now - self._started,
+            per_second=(settled - then) / (now - since) if now > since else 0.0,
             relay=relay,
             limited_by=told.limited_by,
+            states=dict(self._states),
+            relays=dict(self._relays),
+            destinations={name: dict(each) for name, each in self._destinations.items()},
         )
         if self._order.progress is not None:
             self._order.progress(found)

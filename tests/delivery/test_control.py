@@ -20,6 +20,7 @@ from pipelines.delivery import control, sink
 from pipelines.delivery.due import due
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.news import News
 from pipelines.delivery.overview import unaccounted
 from pipelines.delivery.sender import SendResult
 from pipelines.delivery.sending import send_campaign
@@ -145,6 +146,23 @@ def test_a_send_that_is_paused_stops_and_the_next_one_finishes_it_mailing_nobody
     assert ended.counts == {"accepted": ended.audience}
     assert set(relayed.kept().values()) == {1}
     assert len(relayed.kept()) == ended.audience
+
+
+def test_of_a_slow_send_the_ledger_and_the_news_know_within_a_second(relayed: Relayed):
+    relayed.write(rate=30)
+    ledgers, known = relayed.demo.home.ledgers, list[int]()
+
+    def paused_at_first(news: News) -> None:
+        ledger = Ledger(ledgers / f"{relayed.key}.sqlite")
+        known.append(ledger.counts()["accepted"])
+        ledger.close()
+        assert news.relays["main"] == news.settled
+        control.pause(relayed.key, relayed.space, by="Ines", why="seen")
+
+    result = send_campaign(relayed.key, relayed.space, progress=paused_at_first)
+
+    # The audience is smaller than a batch: nothing but the time made these known.
+    assert 0 < known[0] < result.audience
 
 
 def test_a_cancelled_campaign_is_over_and_everybody_is_accounted_for(relayed: Relayed):
