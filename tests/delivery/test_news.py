@@ -1,4 +1,4 @@
-"""What a send tells while it is under way: how fast, how far, by which relay, to whom, and what went wrong."""
+"""What a send tells while it is under way: how fast, how far, by which relay, to whom, what went wrong."""
 
 from __future__ import annotations
 
