@@ -105,7 +105,12 @@ class Desk:
         self.queues.put_back(pending.row)
 
     def withholds(self, pending: Pending) -> bool:
-        """Ask about somebody again whose envelope had to wait; settled if they get nothing now."""
+        """Ask about somebody again whose envelope had to wait; settled if they get nothing now.
+
+        Or left to a later run, if their quiet hours have begun.
+        """
+        if self.queues.leaves(pending.row):
+            return True
         reason = self.withholding.reason(pending.row)
         if reason is not None:
             self._add(Settlement(pending.row["contact_id"], State.WITHHELD, reason=reason))

@@ -70,12 +70,12 @@ def _send(
     if consent.resume:
         resume(workspace.home.ledgers, key)
     hold_when_paused(workspace.home.ledgers, key)
-    if not consent.late and overdue(bundle, workspace.clock.now()):
+    if not consent.late and overdue(bundle, workspace):
         if left_to_do(bundle, workspace).expiring:
             ended = _give_up(bundle, workspace)
             if not ended.unclaimed:
                 return ended
-        hold_when_overdue(bundle, workspace.clock.now())
+        hold_when_overdue(bundle, workspace)
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)

@@ -48,7 +48,7 @@ class Shaper:
         own = next(way.limit for way in routes.ways if way.name == relay)
         self._shared = {
             name: limit
-            for name, limit in ((EVERYTHING, routes.rate), (f"relay {relay}", own))
+            for name, limit in ((EVERYTHING, routes.rate), (by_relay(relay), own))
             if not limit.is_open
         }
         self._held: dict[str, _Held] = {}
@@ -79,7 +79,7 @@ class Shaper:
     def slow(self, destination: str) -> None:
         """A reply asked for less to this destination."""
         passed = max(1.0, self._clock.monotonic() - self._since)
-        self._pace.slow(_way(destination), observed=self._sent.get(destination, 0) / passed)
+        self._pace.slow(to(destination), observed=self._sent.get(destination, 0) / passed)
         self._glanced = float("-inf")
         self._release(destination)
 
@@ -91,7 +91,7 @@ class Shaper:
     def _own(self, destination: str) -> Mapping[str, Limit]:
         """The limit of a destination, or the one it was slowed to; empty where it has none."""
         self._glance()
-        limit, way = self._routes.limits.get(destination, Limit()), _way(destination)
+        limit, way = self._routes.limits.get(destination, Limit()), to(destination)
         return {} if limit.is_open and way not in self._slowed else {way: limit}
 
     def _take(self, name: str, limits: Mapping[str, Limit], waiting: int) -> float:
@@ -131,5 +131,11 @@ class Shaper:
             self._slowed = self._pace.factors()
 
 
-def _way(destination: str) -> str:
+def by_relay(name: str) -> str:
+    """What the slots of a relay are called."""
+    return f"relay {name}"
+
+
+def to(destination: str) -> str:
+    """What the slots of a destination are called."""
     return f"to {destination or OTHER}"

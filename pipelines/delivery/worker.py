@@ -33,6 +33,7 @@ from pipelines.delivery.pace import Pace
 from pipelines.delivery.pausing import pause
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.queues import Queues, Wanted
+from pipelines.delivery.quiet import quiet_of
 from pipelines.delivery.relay import Relay
 from pipelines.delivery.routes import Routes
 from pipelines.delivery.shaper import Shaper
@@ -121,7 +122,7 @@ class Worker:
             )
 
         self.desk = Desk(
-            queues=Queues(a_pass, shaper, withholding.look),
+            queues=Queues(a_pass, shaper, withholding.look, quiet_of(bundle, self.clock)),
             shaper=shaper,
             letters=Letters(bundle, settings, home, self.clock),
             withholding=withholding,
