@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.campaigns.kinds import Name
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
 from pipelines.delivery.destinations import Destinations, providers
+from pipelines.delivery.dsn import Report
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.relay import Relay
 from pipelines.errors import CampaignInvalid, Problem, did_you_mean
@@ -54,6 +55,8 @@ class RelaySettings(_Paced):
     brands: list[str] = []
     # Messages handed over on one connection before another is opened.
     per_connection: Count | None = None
+    # What it is asked to report of a message, where it offers DSN.
+    dsn: Report = Report.FAILURE
 
 
 class DestinationSettings(_Paced):
@@ -155,4 +158,5 @@ def _relay(given: RelaySettings, password: str | None) -> Relay:
         given.tls,
         given.auth,
         given.per_connection,
+        given.dsn,
     )

@@ -74,7 +74,7 @@ rate: 50
 relays:
   main: {host: smtp.relay.example, username: us, rate: 40, daily: 10000}
   spare: {host: spare.relay.example, tls: implicit, port: 465}
-  own: {host: own.relay.example, brands: [tea]}
+  own: {host: own.relay.example, brands: [tea], dsn: success}
 destinations:
   google: {rate: 20}
   corporate: {domains: [big.example], rate: 1}
@@ -86,6 +86,11 @@ destinations:
     assert [way.name for way in mill.ways] == ["main", "spare"]
     assert [way.name for way in tea.ways] == ["own"]
     assert mill.ways[0].relay.password == "sesame"
+    assert [way.relay.report.value for way in (*mill.ways, *tea.ways)] == [
+        "failure",
+        "failure",
+        "success",
+    ]
     assert mill.ways[0].limit == Limit(40, None, 10_000)
     assert mill.rate == Limit(50)
     assert mill.limits == {"google": Limit(20), "corporate": Limit(1)}
@@ -100,6 +105,7 @@ destinations:
         ("relays: {main: {host: a, tsl: none}}", "relays.main.tsl"),
         ("destinations: {google: {connections: 4}}", "destinations.google.connections"),
         ("destinations: {gogle: {rate: 1}}", "Did you mean 'google'?"),
+        ("relays: {main: {host: a, dsn: always}}", "relays.main.dsn"),
         ("rate: 5\nrelays: {Main: {host: a}}", "relays"),
         ("rate: [", "is not YAML"),
     ],
