@@ -202,6 +202,7 @@ class Desk:
         self._add(Settlement(row["contact_id"], state, **details))
 
     def _add(self, settlement: Settlement) -> None:
+        self.queues.landed(settlement.contact_id)
         self._settled.append(settlement)
         if len(self._settled) >= BATCH:
             self._flush()

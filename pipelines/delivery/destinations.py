@@ -45,3 +45,8 @@ def providers() -> Mapping[str, Sequence[str]]:
     """The domains of large providers, by name."""
     known: Mapping[str, Sequence[str]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     return known
+
+
+def to(destination: str) -> str:
+    """What the slots of a destination are called."""
+    return f"to {destination or OTHER}"

@@ -44,6 +44,8 @@ class Queues:
         self._pass, self._shaper, self._looked = a_pass, shaper, looked
         self._quiet = quiet
         self._left: list[Row] = []
+        # Of destinations that take so many at once: who is under way, and to which.
+        self._aboard: dict[int, str] = {}
         self._batches = a_pass(self._is_wanted)
         self._lines: dict[str, deque[Row]] = {}
         self._turns: deque[str] = deque()
@@ -72,6 +74,7 @@ class Queues:
 
     def put_back(self, row: Row) -> None:
         """Nothing of this one's message was sent to its end: it is somebody's next."""
+        self.landed(row["contact_id"])
         name = self._destination(row)
         if name not in self._lines:
             self._lines[name] = deque()
@@ -83,7 +86,13 @@ class Queues:
         if self._quiet is None or not self._quiet.holds(row["time_zone"]):
             return False
         self._left.append(row)
+        self.landed(row["contact_id"])
         return True
+
+    def landed(self, contact: int) -> None:
+        """Nothing of this one is under way any more."""
+        if self._aboard and (name := self._aboard.pop(contact, None)) is not None:
+            self._shaper.landed(name)
 
     def rest(self) -> list[Row]:
         """Everybody who is claimed and was not begun; nobody is in line afterwards."""
@@ -107,6 +116,8 @@ class Queues:
                 self._turns.rotate(-1)
                 continue
             row = line.popleft()
+            if name in self._shaper.berths:
+                self._aboard[row["contact_id"]] = name
             if line:
                 self._turns.rotate(-1)
             else:

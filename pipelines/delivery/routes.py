@@ -55,6 +55,8 @@ class RelaySettings(_Paced):
     brands: list[str] = []
     # Messages handed over on one connection before another is opened.
     per_connection: Count | None = None
+    # Connections open to it at once, over all workers and campaigns.
+    connections: Count | None = None
     # What it is asked to report of a message, where it offers DSN.
     dsn: Report = Report.FAILURE
 
@@ -63,6 +65,8 @@ class DestinationSettings(_Paced):
     """How fast mail goes to one destination, and domains that belong to it beside the known."""
 
     domains: list[str] = []
+    # Messages under way to it at once, over all workers and campaigns.
+    connections: Count | None = None
 
 
 class DeliverySettings(BaseModel):
@@ -77,11 +81,12 @@ class DeliverySettings(BaseModel):
 
 @dataclass(frozen=True)
 class Way:
-    """One relay a brand's mail may take."""
+    """One relay a brand's mail may take, and how many connections at once; None: as many as there are."""
 
     name: str
     relay: Relay
     limit: Limit = field(default_factory=Limit)
+    connections: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,13 @@ class Routes:
     """Everything that says where mail goes and how fast.
 
     ways          relays in the order they are tried: the next one takes over when one is down
-    destinations  what is known of them, and their limits by name
+    destinations  what is known of them; by name their limits, and how many messages at once
     """
 
     ways: tuple[Way, ...]
     rate: Limit = field(default_factory=Limit)
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    at_once: Mapping[str, int] = field(default_factory=dict)
     destinations: Destinations = field(default_factory=Destinations)
 
 
@@ -105,17 +111,27 @@ def load_routes(settings: Settings, *, brand: str) -> Routes:
     shared = {name: each for name, each in given.relays.items() if not each.brands}
     secrets = named_secrets(PASSWORDS)
     ways = tuple(
-        Way(name, _relay(each, secrets.get(PASSWORDS + name.upper())), each.limit)
+        Way(name, _relay(each, secrets.get(PASSWORDS + name.upper())), each.limit, each.connections)
         for name, each in (own or shared).items()
     )
     return Routes(
         ways=ways or (Way(DEFAULT, Relay.from_settings(settings)),),
         rate=Limit(given.rate),
         limits={name: each.limit for name, each in given.destinations.items()},
+        at_once={
+            name: each.connections
+            for name, each in given.destinations.items()
+            if each.connections is not None
+        },
         destinations=Destinations(
             {name: each.domains for name, each in given.destinations.items()}
         ),
     )
+
+
+def by_relay(name: str) -> str:
+    """What the slots of a relay are called."""
+    return f"relay {name}"
 
 
 def read_delivery(project: Path) -> DeliverySettings:

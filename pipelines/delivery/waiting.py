@@ -14,12 +14,11 @@ import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery.audience import Decision
-from pipelines.delivery.destinations import OTHER, Destinations
+from pipelines.delivery.destinations import OTHER, Destinations, to
 from pipelines.delivery.ledger import Ledger, micros
 from pipelines.delivery.pace import Full, Pace
 from pipelines.delivery.quiet import Quiet, quiet_of
-from pipelines.delivery.routes import Routes, load_routes
-from pipelines.delivery.shaper import by_relay, to
+from pipelines.delivery.routes import Routes, by_relay, load_routes
 from pipelines.delivery.states import State
 from pipelines.schema import AUDIENCE, CONTACTS
 from pipelines.settings import DeliveryMode

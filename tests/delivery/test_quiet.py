@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -18,13 +18,13 @@ from pipelines.campaigns.bundle import Bundle
 from pipelines.campaigns.campaign import load
 from pipelines.clock import FrozenClock
 from pipelines.delivery import approval
+from pipelines.delivery.destinations import to
 from pipelines.delivery.due import due
 from pipelines.delivery.pace import Limit, Pace
 from pipelines.delivery.queues import Queues
 from pipelines.delivery.quiet import Quiet, quiet_of
-from pipelines.delivery.routes import FILE
+from pipelines.delivery.routes import FILE, by_relay
 from pipelines.delivery.sending import Consent, send_campaign
-from pipelines.delivery.shaper import by_relay, to
 from pipelines.demo.prepare import Demo
 from pipelines.errors import CampaignInvalid, SendHeld
 from pipelines.lake import Lake
@@ -104,6 +104,8 @@ def lined() -> Callable[..., tuple[Queues, FrozenClock, list[dict[str, Any]]]]:
     """Lines of recipients in these zones, without any limit; and who is still to be claimed."""
 
     class Free:
+        berths: ClassVar[dict[str, Any]] = {}
+
         def seconds_to(self, _destination: str, *, waiting: int) -> float:
             assert waiting
             return 0.0

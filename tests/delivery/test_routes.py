@@ -72,11 +72,11 @@ def test_a_brand_has_its_own_relays_or_else_those_of_everybody(settings: Setting
         """
 rate: 50
 relays:
-  main: {host: smtp.relay.example, username: us, rate: 40, daily: 10000}
+  main: {host: smtp.relay.example, username: us, rate: 40, daily: 10000, connections: 12}
   spare: {host: spare.relay.example, tls: implicit, port: 465}
   own: {host: own.relay.example, brands: [tea], dsn: success}
 destinations:
-  google: {rate: 20}
+  google: {rate: 20, connections: 4}
   corporate: {domains: [big.example], rate: 1}
 """,
     )
@@ -93,6 +93,8 @@ destinations:
     ]
     assert mill.ways[0].limit == Limit(40, None, 10_000)
     assert mill.rate == Limit(50)
+    assert [way.connections for way in mill.ways] == [12, None]
+    assert mill.at_once == {"google": 4}
     assert mill.limits == {"google": Limit(20), "corporate": Limit(1)}
     assert mill.destinations.of_address("ada@big.example") == "corporate"
 
@@ -103,7 +105,7 @@ destinations:
         ("rate: 0", "rate"),
         ("relays: {main: {port: 25}}", "relays.main.host"),
         ("relays: {main: {host: a, tsl: none}}", "relays.main.tsl"),
-        ("destinations: {google: {connections: 4}}", "destinations.google.connections"),
+        ("destinations: {google: {connections: 0}}", "destinations.google.connections"),
         ("destinations: {gogle: {rate: 1}}", "Did you mean 'google'?"),
         ("relays: {main: {host: a, dsn: always}}", "relays.main.dsn"),
         ("rate: 5\nrelays: {Main: {host: a}}", "relays"),
