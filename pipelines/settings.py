@@ -223,6 +223,11 @@ class Home:
         return self.root / "berths"
 
     @property
+    def exchangers(self) -> Path:
+        """Whose servers take the mail of which domain, as last asked."""
+        return self.root / "exchangers.sqlite"
+
+    @property
     def approvals(self) -> Path:
         return self.root / "approvals"
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.campaigns.kinds import Name
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
-from pipelines.delivery.destinations import Destinations, providers
+from pipelines.delivery.destinations import Destinations, Provider, providers
 from pipelines.delivery.dsn import Report
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.relay import Relay
@@ -62,21 +62,26 @@ class RelaySettings(_Paced):
 
 
 class DestinationSettings(_Paced):
-    """How fast mail goes to one destination, and domains that belong to it beside the known."""
+    """How fast mail goes to one destination; what belongs to it beside the known: domains, servers."""
 
     domains: list[str] = []
+    mx: list[str] = []
     # Messages under way to it at once, over all workers and campaigns.
     connections: Count | None = None
 
 
 class DeliverySettings(BaseModel):
-    """The file as a whole. rate: messages a second over all relays, the one setting most need."""
+    """The file as a whole. rate: messages a second over all relays, the one setting most need.
+
+    mx  whether domains nobody knows are told by their servers; unsaid, where destinations have limits
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: Rate | None = None
     relays: dict[Name, RelaySettings] = {}
     destinations: dict[Name, DestinationSettings] = {}
+    mx: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ class Routes:
     limits: Mapping[str, Limit] = field(default_factory=dict)
     at_once: Mapping[str, int] = field(default_factory=dict)
     destinations: Destinations = field(default_factory=Destinations)
+    asks_mx: bool = False
 
 
 def load_routes(settings: Settings, *, brand: str) -> Routes:
@@ -124,8 +130,9 @@ def load_routes(settings: Settings, *, brand: str) -> Routes:
             if each.connections is not None
         },
         destinations=Destinations(
-            {name: each.domains for name, each in given.destinations.items()}
+            {name: Provider(each.domains, each.mx) for name, each in given.destinations.items()}
         ),
+        asks_mx=bool(given.destinations) if given.mx is None else given.mx,
     )
 
 
@@ -154,14 +161,14 @@ def read_delivery(project: Path) -> DeliverySettings:
 
 
 def _strangers(given: DeliverySettings) -> list[Problem]:
-    """Destinations nobody knows and of which no domain is given: a limit that would hold for nobody."""
+    """Destinations nobody knows and of which nothing is given: a limit that would hold for nobody."""
     return [
         Problem(
             f"destinations.{name}",
-            f"is none that is known, and has no domains.{did_you_mean(name, providers())}",
+            f"is none that is known, and has no domains and no mx.{did_you_mean(name, providers())}",
         )
         for name, each in given.destinations.items()
-        if name not in providers() and name != "other" and not each.domains
+        if name not in providers() and name != "other" and not (each.domains or each.mx)
     ]
 
 

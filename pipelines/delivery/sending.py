@@ -18,6 +18,7 @@ import polars as pl
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import approval, sink
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
+from pipelines.delivery.exchangers import knowing
 from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
@@ -80,7 +81,8 @@ def _send(
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with routes_of(workspace, bundle.brand.name) as routes:
-        return send(SendOrder(bundle, workspace, routes, consent.ledger, progress))
+        known = knowing(routes, key, workspace)
+        return send(SendOrder(bundle, workspace, known, consent.ledger, progress))
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:

@@ -14,7 +14,8 @@ import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery.audience import Decision
-from pipelines.delivery.destinations import OTHER, Destinations, to
+from pipelines.delivery.destinations import OTHER, to
+from pipelines.delivery.exchangers import recalled
 from pipelines.delivery.ledger import Ledger, micros
 from pipelines.delivery.pace import Full, Pace
 from pipelines.delivery.quiet import Quiet, quiet_of
@@ -48,9 +49,8 @@ class Waiting:
 def waiting(bundle: Bundle, workspace: Workspace, due: int) -> Waiting | None:
     """Who of `due` recipients is held up now; None when nobody is."""
     now, routes = workspace.clock.now(), _routes(bundle, workspace)
-    full, destinations = dict[str, Full](), Destinations()
+    full = dict[str, Full]()
     if routes is not None:
-        destinations = routes.destinations
         with closing(Pace(workspace.home.pace, workspace.clock)) as pace:
             first = routes.ways[0]
             if (found := pace.full(by_relay(first.name), first.limit)) is not None:
@@ -61,7 +61,7 @@ def waiting(bundle: Bundle, workspace: Workspace, due: int) -> Waiting | None:
     if quiet is None and not full:
         return None
     recipients = _recipients(bundle, workspace).filter(pl.col("send_at") <= now)
-    held = {**_quiet(recipients, quiet, now), **_full(recipients, full, destinations)}
+    held = {**_quiet(recipients, quiet, now), **_full(recipients, full, routes, workspace)}
     if not held:
         return None
     until, why = min(held.values())
@@ -97,11 +97,17 @@ def _quiet(recipients: pl.LazyFrame, quiet: Quiet | None, now: datetime) -> _Hel
     }
 
 
-def _full(recipients: pl.LazyFrame, full: Mapping[str, Full], destinations: Destinations) -> _Held:
+def _full(
+    recipients: pl.LazyFrame,
+    full: Mapping[str, Full],
+    routes: Routes | None,
+    workspace: Workspace,
+) -> _Held:
     """The domains of destinations whose cap is reached."""
-    if not full:
+    if not full or routes is None:
         return {}
     domains = pl.DataFrame(recipients.select(pl.col(DOMAIN).unique()).collect())[DOMAIN].to_list()
+    destinations = recalled(routes, domains, workspace).destinations
     found = {each: full.get(destinations.of_domain(each) if each else OTHER) for each in domains}
     return {(DOMAIN, each): (cap.until, cap.why) for each, cap in found.items() if cap is not None}
 

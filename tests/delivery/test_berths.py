@@ -136,6 +136,7 @@ def limited(space: Workspace, changes: str) -> None:
     path.write_text(path.read_text().replace("tls: none}", f"tls: none{changes}"))
 
 
+@pytest.mark.slow
 def test_a_relay_that_lets_in_fewer_than_there_are_workers_gets_everything_in_one_run(relay):
     space, sink, watch = relay
     # The one that is let in is still at it when the other has asked for the last time.
@@ -147,6 +148,7 @@ def test_a_relay_that_lets_in_fewer_than_there_are_workers_gets_everything_in_on
     assert sink.duplicates == 0
 
 
+@pytest.mark.slow
 def test_a_relays_connections_are_shared_by_all_workers_and_everybody_is_sent_to(relay):
     space, _, watch = relay
     limited(space, ", connections: 3}")
@@ -157,6 +159,7 @@ def test_a_relays_connections_are_shared_by_all_workers_and_everybody_is_sent_to
     assert 0 < watch.most <= 2
 
 
+@pytest.mark.slow
 def test_a_destination_never_has_more_messages_under_way_than_it_takes(relay):
     space, _, watch = relay
     limited(space, f"}}}}\ndestinations: {{shop: {{domains: [{DOMAIN}], connections: 2}}")

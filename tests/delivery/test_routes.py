@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.delivery.destinations import OTHER, Destinations, providers
+from pipelines.delivery.destinations import OTHER, Destinations, Provider, providers
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.routes import FILE, load_routes
 from pipelines.errors import CampaignInvalid
@@ -42,7 +42,7 @@ def test_an_address_belongs_to_whoever_runs_its_domain(address: str, destination
 
 
 def test_a_project_adds_domains_and_they_go_before_the_known():
-    own = {"corporate": ["gmail.com"], "google": ["mill.example"]}
+    own = {"corporate": Provider(["gmail.com"]), "google": Provider(["mill.example"])}
 
     found = Destinations(own)
 
@@ -51,9 +51,11 @@ def test_a_project_adds_domains_and_they_go_before_the_known():
 
 
 def test_no_domain_is_of_two_providers():
-    domains = [domain for each in providers().values() for domain in each]
+    domains = [domain for each in providers().values() for domain in each.domains]
+    servers = [server for each in providers().values() for server in each.mx]
 
     assert len(domains) == len(set(domains)) > 100
+    assert len(servers) == len(set(servers)) > 50
 
 
 def test_without_a_file_there_is_the_relay_of_the_settings_and_no_limit(settings: Settings):
