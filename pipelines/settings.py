@@ -218,6 +218,16 @@ class Home:
         return self.root / "pace.sqlite"
 
     @property
+    def berths(self) -> Path:
+        """A file for each message and connection that may be under way at once, where that is limited."""
+        return self.root / "berths"
+
+    @property
+    def exchangers(self) -> Path:
+        """Whose servers take the mail of which domain, as last asked."""
+        return self.root / "exchangers.sqlite"
+
+    @property
     def approvals(self) -> Path:
         return self.root / "approvals"
 

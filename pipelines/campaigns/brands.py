@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pipelines.campaigns.kinds import Hours
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
 from pipelines.campaigns.topics import Line
 from pipelines.errors import CampaignInvalid, Problem, did_you_mean
@@ -71,6 +72,8 @@ class Brand(BaseModel):
     languages: list[Language] = Field(
         ["en"], min_length=1, exclude_if=lambda value: value == ["en"]
     )
+    # Kept by every campaign that names none of its own.
+    quiet_hours: Hours | None = Field(None, exclude_if=lambda value: value is None)
     bounce_domain: Domain
     list_domain: Domain
     # Feedback-ID's last field: 5 to 15 characters, the same for ever (Google's feedback loop).

@@ -25,6 +25,7 @@ from pipelines.campaigns.brands import Address, Language, brand_names
 from pipelines.campaigns.kinds import (
     ContactField,
     Duration,
+    Hours,
     IfPassed,
     InDoubt,
     Lint,
@@ -120,6 +121,8 @@ class Campaign(BaseModel):
     segments: list[Name] = Field([], exclude_if=lambda value: not value)
     # The pool of codes from which each recipient has one of their own: `{{ coupon }}`.
     coupon: Name | None = Field(None, exclude_if=lambda value: value is None)
+    # When nobody's mail begins, by their own clock: `21:00-08:00`; the brand's when it says nothing.
+    quiet_hours: Hours | None = Field(None, exclude_if=lambda value: value is None)
     # Left out of what is kept when empty: an approval from before there was lint keeps its hash.
     lint: Lint = Field(Lint(), exclude_if=lambda value: not value.allow)
 

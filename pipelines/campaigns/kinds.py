@@ -56,6 +56,26 @@ class InDoubt(StrEnum):
     RESEND = "resend"
 
 
+NO_HOURS = "none"
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+def hours_of(text: str) -> tuple[time, time] | None:
+    """The first time and the one after the last of `21:00-08:00`; None for `none`. Raises ValueError."""
+    if text == NO_HOURS:
+        return None
+    found = _HOURS.fullmatch(text)
+    if found is None or found.group(1, 2) == found.group(3, 4):
+        raise ValueError("are two times of the day that differ, such as 21:00-08:00, or 'none'")
+    first, last = (time(int(found[at]), int(found[at + 1])) for at in (1, 3))
+    return first, last
+
+
+def _hours(text: str) -> str:
+    hours_of(text)
+    return text
+
+
 def _duration(value: object) -> object:
     units = {"m": "minutes", "h": "hours", "d": "days"}
     if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([mhd])", value)):
@@ -94,6 +114,7 @@ def _utc(at: datetime) -> datetime:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Hours = Annotated[str, AfterValidator(_hours)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 WallClock = Annotated[datetime, AfterValidator(_wall_clock)]
 Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_utc)]

@@ -116,7 +116,7 @@ def send(
     space = workspace()
     bundle = approval.approved(slug, space)
     if not late:
-        hold_when_overdue(bundle, space.clock.now())
+        hold_when_overdue(bundle, space)
     approval.freeze_audience(slug, space)
     columns = (
         TextColumn("sending"),

@@ -15,13 +15,16 @@ from http.client import HTTPException
 from urllib.error import URLError
 
 from pipelines.campaigns.brands import brand_names, load_brand
+from pipelines.delivery.exchangers import ask
 from pipelines.delivery.relay import Relay
-from pipelines.delivery.routes import FILE, read_delivery
+from pipelines.delivery.routes import FILE, load_routes, read_delivery
 from pipelines.errors import CampaignInvalid, LettermillError
 from pipelines.message.dkim_keys import signing_keys
 from pipelines.settings import DeliveryMode, Environment, Home, HomeKind, Settings, machine_id
 
 PATIENCE_SECONDS = 3
+# Asked for its servers, to see whether anybody answers.
+KNOWN_DOMAIN = "gmail.com"
 # What a selector may look like, in what is to be done.
 SELECTOR = "2026-11"
 
@@ -43,7 +46,7 @@ def examine(settings: Settings) -> list[Finding]:
         told = f"{home.root} is not a home"
         return [Finding("home", "problem", told, "Make one: lettermill init")]
     found = [*_home(home), *_keys(home), *_project(settings), *_signatures(settings, home)]
-    found += [*_delivery(settings, home), *_relay(settings)]
+    found += [*_delivery(settings, home), *_relay(settings), *_servers(settings)]
     return [*found, _edge(settings, home), _stream(home)]
 
 
@@ -139,6 +142,25 @@ def _relay(settings: Settings) -> Iterator[Finding]:
             yield Finding(what, "fine", f"{where} {_greeting(relay)}")
         except (OSError, smtplib.SMTPException) as error:
             yield Finding(what, "problem", f"{where}: {error}", f"{mend} to your SMTP server")
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """Whether DNS answers, where destinations are told by the servers of a domain."""
+    if settings.delivery_mode is DeliveryMode.SINK:
+        return
+    try:
+        routes = load_routes(settings, brand="")
+    except CampaignInvalid:
+        return  # told with the relays
+    if not routes.asks_mx:
+        return
+    if ask([KNOWN_DOMAIN], seconds=PATIENCE_SECONDS):
+        yield Finding("destinations", "fine", "told by their servers; DNS answers")
+    else:
+        told = "DNS does not answer: every domain that no list knows is of destination 'other'"
+        yield Finding(
+            "destinations", "note", told, f"Let this machine ask DNS, or set mx: false in {FILE}"
+        )
 
 
 def _greeting(relay: Relay) -> str:

@@ -112,7 +112,12 @@ class Desk:
         self.queues.put_back(pending.row)
 
     def withholds(self, pending: Pending) -> bool:
-        """Ask about somebody again whose envelope had to wait; settled if they get nothing now."""
+        """Ask about somebody again whose envelope had to wait; settled if they get nothing now.
+
+        Or left to a later run, if their quiet hours have begun.
+        """
+        if self.queues.leaves(pending.row):
+            return True
         reason = self.withholding.reason(pending.row)
         if reason is not None:
             withheld = Settlement(pending.row["contact_id"], State.WITHHELD, reason=reason)
@@ -210,6 +215,7 @@ class Desk:
         self._add(row, Settlement(row["contact_id"], state, **details))
 
     def _add(self, row: Row, settlement: Settlement) -> None:
+        self.queues.landed(settlement.contact_id)
         self._settled.append(settlement)
         self._counts[settlement.state, self.queues.destination(row)] += 1
         if len(self._settled) >= BATCH or self._is_due:

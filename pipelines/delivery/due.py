@@ -17,9 +17,11 @@ from pipelines.delivery.audience import Decision
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import is_held
 from pipelines.delivery.pausing import paused
+from pipelines.delivery.quiet import quiet_of
 from pipelines.delivery.send_times import first_due, last_due
 from pipelines.delivery.states import State
-from pipelines.errors import Problem, SendHeld
+from pipelines.delivery.waiting import waiting, zones_of
+from pipelines.errors import CampaignInvalid, Problem, SendHeld
 from pipelines.schema import AUDIENCE
 from pipelines.workspace import Workspace
 
@@ -40,27 +42,42 @@ def due(workspace: Workspace) -> list[Due]:
     for key in approved_keys(workspace.home.approvals):
         try:
             found.append(_due(approved(key, workspace), workspace, now))
-        except SendHeld as held:  # one that cannot be trusted holds no other up
+        except (SendHeld, CampaignInvalid) as held:  # one that cannot be trusted holds no other up
             found.append(Due(key, start=False, why=held.what))
     return found
 
 
-def overdue(bundle: Bundle, now: datetime) -> bool:
+def overdue(bundle: Bundle, workspace: Workspace) -> bool:
     """Whether the last time at which somebody was due lies more than `late_by` back."""
-    last = last_due(bundle.campaign) or bundle.approved_at
-    return now > last + bundle.campaign.late_by
+    now = workspace.clock.now()
+    # Hours that are quiet only make it later: whoever is in time without them is not asked about zones.
+    if now <= _last(bundle) + bundle.campaign.late_by:
+        return False
+    return now > _last_awake(bundle, workspace) + bundle.campaign.late_by
 
 
-def hold_when_overdue(bundle: Bundle, now: datetime) -> None:
+def hold_when_overdue(bundle: Bundle, workspace: Workspace) -> None:
     """Raises SendHeld for a campaign whose time has passed."""
-    if not overdue(bundle, now):
+    if not overdue(bundle, workspace):
         return
-    last = last_due(bundle.campaign) or bundle.approved_at
+    last = _last_awake(bundle, workspace)
     told = (
         f"{last:%Y-%m-%d %H:%M} UTC was its last time, and more than {bundle.campaign.late_by} ago"
     )
     do = f"Nobody was mailed. If it shall still go: lettermill campaign send {bundle.key} --late"
     raise SendHeld(f"{bundle.key} is overdue", [Problem("send_at", told)], do=do)
+
+
+def _last(bundle: Bundle) -> datetime:
+    return last_due(bundle.campaign) or bundle.approved_at
+
+
+def _last_awake(bundle: Bundle, workspace: Workspace) -> datetime:
+    """The last time at which somebody was due, once their quiet hours had ended."""
+    last, quiet = _last(bundle), quiet_of(bundle, workspace.clock)
+    if quiet is None:
+        return last
+    return max((quiet.ends(zone, last) for zone in zones_of(bundle, workspace)), default=last)
 
 
 def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
@@ -70,17 +87,20 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
     if first is not None and now < first:
         return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")
     work = left_to_do(bundle, workspace)
-    if overdue(bundle, now):
+    if overdue(bundle, workspace):
         if work.expiring:
             return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
         return Due(bundle.key, start=False, why="overdue; it does not start by itself")
+    held = waiting(bundle, workspace, work.now) if work.now else None
+    beside = f"; {held}" if held is not None else ""
     if is_held(workspace.home.ledgers / f"{bundle.key}.lock"):
-        return Due(bundle.key, start=False, why="being sent")
+        return Due(bundle.key, start=False, why=f"being sent{beside}")
+    if held is not None and held.count >= work.now:
+        return Due(bundle.key, start=False, why=str(held))
     if work.now:
-        return Due(bundle.key, start=True, why="due")
-    why = (
-        f"{work.later:,} are due later" if work.later or work.deferred else "everybody was sent to"
-    )
+        return Due(bundle.key, start=True, why=f"due{beside}")
+    later = work.later + work.deferred
+    why = f"{later:,} are due later" if later else "everybody was sent to"
     return Due(bundle.key, start=False, why=why)
 
 

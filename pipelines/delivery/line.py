@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from pipelines.delivery.berths import ASK_SECONDS, Berths
 from pipelines.delivery.desk import Desk, Pending
 from pipelines.delivery.relay import Connection, ConnectionLost, Relay, Stage, connect
 from pipelines.delivery.wire import Envelope
@@ -27,12 +28,14 @@ PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 class Team:
     """The lines of one worker.
 
+    berths      connections the relay takes at once, if that is limited
     broken      why they ended before everybody had their letter
     is_refused  whether it was said of us, and so to every other worker; not, when none could be opened
     """
 
     desk: Desk
     relay: Relay
+    berths: Berths | None = None
     lines: Sequence[Line] = ()
     done: asyncio.Event = field(default_factory=asyncio.Event)
     broken: RelayUnavailable | None = None
@@ -68,6 +71,7 @@ class Line:
         self._following: Pending | None = None
         self._pause_seconds = PAUSE_SECONDS
         self._handed_over = 0
+        self._has_berth = team.berths is None
 
     @property
     def is_open(self) -> bool:
@@ -97,6 +101,7 @@ class Line:
             self._leave_following()
             if self._connection is not None:
                 self._connection.quit()
+            self._leave_berth()
             self._team.done.set()  # whoever rests looks whether there is anything left
 
     @property
@@ -167,6 +172,9 @@ class Line:
         for attempt in range(TRIES):
             if self.is_open:
                 return True
+            if not self._take_berth():
+                await self._desk.clock.wait(ASK_SECONDS)
+                return False
             try:
                 self._connection = await connect(self._team.relay)
                 self._handed_over = 0
@@ -174,6 +182,7 @@ class Line:
                 return True
             except RelayUnavailable as gone:
                 if self._team.is_open or self._desk.is_done:
+                    self._leave_berth()
                     await self._rest()
                     return False
                 if attempt == TRIES - 1 or self._desk.is_stopped:
@@ -181,6 +190,17 @@ class Line:
                     return False
             await self._desk.clock.wait(TRY_SECONDS * (attempt + 1))
         return False
+
+    def _take_berth(self) -> bool:
+        """Whether this line may have a connection, where the relay's are counted."""
+        if not self._has_berth and self._team.berths is not None:
+            self._has_berth = self._team.berths.take()
+        return self._has_berth
+
+    def _leave_berth(self) -> None:
+        if self._has_berth and self._team.berths is not None:
+            self._team.berths.leave()
+            self._has_berth = False
 
     async def _rest(self) -> None:
         """Wait before the relay is asked again, or until another line has ended."""

@@ -77,6 +77,14 @@ class Wait:
     why: str
 
 
+@dataclass(frozen=True)
+class Full:
+    """A cap that is reached, and when there is room again."""
+
+    until: datetime
+    why: str
+
+
 @dataclass
 class _Pace:
     """One row, as it is while a lease is made."""
@@ -135,6 +143,11 @@ class Pace:
         finally:
             self._db.execute("commit")
         return found
+
+    def full(self, name: str, limit: Limit) -> Full | None:
+        """The cap of one way that is reached, if one is."""
+        at = self._clock.now()
+        return _capped(self._read(name, limit, at), at)
 
     def give_back(self, limits: Mapping[str, Limit], count: int) -> None:
         """Slots that were leased and not used count towards no cap."""
@@ -221,8 +234,8 @@ def _leased(
     paces: list[_Pace], wanted: int, now: float, at: datetime, *, is_urgent: bool
 ) -> Lease | Wait:
     for pace in paces:
-        if (wait := _capped(pace, at)) is not None:
-            return wait
+        if (full := _capped(pace, at)) is not None:
+            return Wait((full.until - at).total_seconds(), full.why)
         if not is_urgent and pace.urgent_until > now:
             return Wait(URGENT_GLANCE, f"{pace.name}: an urgent message goes first")
     start = max([now, *(pace.next_at for pace in paces if pace.rate)])
@@ -240,14 +253,14 @@ def _leased(
     return Lease(start, every, count)
 
 
-def _capped(pace: _Pace, at: datetime) -> Wait | None:
+def _capped(pace: _Pace, at: datetime) -> Full | None:
     hour = at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     day = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     limit = pace.limit
     if limit.daily is not None and pace.in_day >= limit.daily:
-        return Wait((day - at).total_seconds(), f"{pace.name}: {limit.daily:,} a day")
+        return Full(day, f"{pace.name}: {limit.daily:,} a day")
     if limit.hourly is not None and pace.in_hour >= limit.hourly:
-        return Wait((hour - at).total_seconds(), f"{pace.name}: {limit.hourly:,} an hour")
+        return Full(hour, f"{pace.name}: {limit.hourly:,} an hour")
     return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pipelines.delivery.destinations import OTHER
 from pipelines.delivery.letters import Row
+from pipelines.delivery.quiet import Quiet
 from pipelines.delivery.shaper import Shaper
 
 # Claimed and waiting for one destination, at most.
@@ -30,12 +31,21 @@ class Queues:
     """The lines of one worker.
 
     looked  hears of every batch before anybody of it is in line
+    quiet   hours of the recipient in which nobody is begun: they are left to a later run
     """
 
     def __init__(
-        self, a_pass: Pass, shaper: Shaper, looked: Callable[[Sequence[Row]], None]
+        self,
+        a_pass: Pass,
+        shaper: Shaper,
+        looked: Callable[[Sequence[Row]], None],
+        quiet: Quiet | None = None,
     ) -> None:
         self._pass, self._shaper, self._looked = a_pass, shaper, looked
+        self._quiet = quiet
+        self._left: list[Row] = []
+        # Of destinations that take so many at once: who is under way, and to which.
+        self._aboard: dict[int, str] = {}
         self._batches = a_pass(self._is_wanted)
         self._lines: dict[str, deque[Row]] = {}
         self._turns: deque[str] = deque()
@@ -64,15 +74,30 @@ class Queues:
 
     def put_back(self, row: Row) -> None:
         """Nothing of this one's message was sent to its end: it is somebody's next."""
+        self.landed(row["contact_id"])
         name = self.destination(row)
         if name not in self._lines:
             self._lines[name] = deque()
             self._turns.appendleft(name)
         self._lines[name].appendleft(row)
 
+    def leaves(self, row: Row) -> bool:
+        """Whether this one's quiet hours have begun since they were claimed; then a later run has them."""
+        if self._quiet is None or not self._quiet.holds(row["time_zone"]):
+            return False
+        self._left.append(row)
+        self.landed(row["contact_id"])
+        return True
+
+    def landed(self, contact: int) -> None:
+        """Nothing of this one is under way any more."""
+        if self._aboard and (name := self._aboard.pop(contact, None)) is not None:
+            self._shaper.landed(name)
+
     def rest(self) -> list[Row]:
         """Everybody who is claimed and was not begun; nobody is in line afterwards."""
-        rows = [row for line in self._lines.values() for row in line]
+        rows = [*self._left, *(row for line in self._lines.values() for row in line)]
+        self._left.clear()
         self._lines.clear()
         self._turns.clear()
         return rows
@@ -83,12 +108,16 @@ class Queues:
         for _ in range(len(self._turns)):
             name = self._turns[0]
             line = self._lines[name]
+            if self._quiet is not None and not self._awake(name):
+                continue
             seconds = self._shaper.seconds_to(name, waiting=len(line))
             if seconds > 0:
                 waits.append(seconds)
                 self._turns.rotate(-1)
                 continue
             row = line.popleft()
+            if name in self._shaper.berths:
+                self._aboard[row["contact_id"]] = name
             if line:
                 self._turns.rotate(-1)
             else:
@@ -97,6 +126,16 @@ class Queues:
             return row
         self._soonest = min(waits, default=0.0)
         return None
+
+    def _awake(self, name: str) -> bool:
+        """Leave out whose quiet hours have begun, from the first in this line on; whether anybody is left."""
+        line = self._lines[name]
+        while line and self.leaves(line[0]):
+            line.popleft()
+        if not line:
+            self._turns.popleft()
+            del self._lines[name]
+        return bool(line)
 
     @property
     def _may_claim(self) -> bool:
@@ -127,6 +166,8 @@ class Queues:
             self._lines[name].append(row)
 
     def _is_wanted(self, row: Row) -> bool:
+        if self._quiet is not None and self._quiet.holds(row["time_zone"]):
+            return False
         line = self._lines.get(self.destination(row))
         has_room = line is None or len(line) < FULL
         self._left_out += not has_room

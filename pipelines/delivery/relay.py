@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import aiosmtplib
 
+from pipelines.delivery.dsn import Report
 from pipelines.delivery.replies import Reply
 from pipelines.delivery.wire import Connection, ConnectionLost, Outcome, Stage
 from pipelines.errors import Problem, RelayUnavailable
@@ -36,6 +37,7 @@ class Relay:
 
     auth            `auto`: what the server offers of CRAM-MD5, PLAIN, LOGIN; `xoauth2`: password is a token
     per_connection  messages on one connection at most; None: as many as the server takes
+    report          what it is asked to report, where it offers DSN
     """
 
     host: str
@@ -45,6 +47,7 @@ class Relay:
     tls: str = "none"
     auth: str = "auto"
     per_connection: int | None = None
+    report: Report = Report.FAILURE
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Relay:
@@ -79,7 +82,7 @@ async def connect(relay: Relay) -> Connection:
         await client.connect()
         if client.is_ehlo_or_helo_needed:
             await client.ehlo()
-        return Connection(client)
+        return Connection(client, relay.report)
     except (aiosmtplib.SMTPException, OSError, ConnectionLost) as error:
         client.close()
         raise unavailable(relay, _why(error), _setting_of(error)) from error

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.campaigns.kinds import Name
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
-from pipelines.delivery.destinations import Destinations, providers
+from pipelines.delivery.destinations import Destinations, Provider, providers
+from pipelines.delivery.dsn import Report
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.relay import Relay
 from pipelines.errors import CampaignInvalid, Problem, did_you_mean
@@ -54,31 +55,43 @@ class RelaySettings(_Paced):
     brands: list[str] = []
     # Messages handed over on one connection before another is opened.
     per_connection: Count | None = None
+    # Connections open to it at once, over all workers and campaigns.
+    connections: Count | None = None
+    # What it is asked to report of a message, where it offers DSN.
+    dsn: Report = Report.FAILURE
 
 
 class DestinationSettings(_Paced):
-    """How fast mail goes to one destination, and domains that belong to it beside the known."""
+    """How fast mail goes to one destination; what belongs to it beside the known: domains, servers."""
 
     domains: list[str] = []
+    mx: list[str] = []
+    # Messages under way to it at once, over all workers and campaigns.
+    connections: Count | None = None
 
 
 class DeliverySettings(BaseModel):
-    """The file as a whole. rate: messages a second over all relays, the one setting most need."""
+    """The file as a whole. rate: messages a second over all relays, the one setting most need.
+
+    mx  whether domains nobody knows are told by their servers; unsaid, where destinations have limits
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: Rate | None = None
     relays: dict[Name, RelaySettings] = {}
     destinations: dict[Name, DestinationSettings] = {}
+    mx: bool | None = None
 
 
 @dataclass(frozen=True)
 class Way:
-    """One relay a brand's mail may take."""
+    """One relay a brand's mail may take, and how many connections at once; None: as many as there are."""
 
     name: str
     relay: Relay
     limit: Limit = field(default_factory=Limit)
+    connections: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +99,15 @@ class Routes:
     """Everything that says where mail goes and how fast.
 
     ways          relays in the order they are tried: the next one takes over when one is down
-    destinations  what is known of them, and their limits by name
+    destinations  what is known of them; by name their limits, and how many messages at once
     """
 
     ways: tuple[Way, ...]
     rate: Limit = field(default_factory=Limit)
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    at_once: Mapping[str, int] = field(default_factory=dict)
     destinations: Destinations = field(default_factory=Destinations)
+    asks_mx: bool = False
 
 
 def load_routes(settings: Settings, *, brand: str) -> Routes:
@@ -102,17 +117,28 @@ def load_routes(settings: Settings, *, brand: str) -> Routes:
     shared = {name: each for name, each in given.relays.items() if not each.brands}
     secrets = named_secrets(PASSWORDS)
     ways = tuple(
-        Way(name, _relay(each, secrets.get(PASSWORDS + name.upper())), each.limit)
+        Way(name, _relay(each, secrets.get(PASSWORDS + name.upper())), each.limit, each.connections)
         for name, each in (own or shared).items()
     )
     return Routes(
         ways=ways or (Way(DEFAULT, Relay.from_settings(settings)),),
         rate=Limit(given.rate),
         limits={name: each.limit for name, each in given.destinations.items()},
+        at_once={
+            name: each.connections
+            for name, each in given.destinations.items()
+            if each.connections is not None
+        },
         destinations=Destinations(
-            {name: each.domains for name, each in given.destinations.items()}
+            {name: Provider(each.domains, each.mx) for name, each in given.destinations.items()}
         ),
+        asks_mx=bool(given.destinations) if given.mx is None else given.mx,
     )
+
+
+def by_relay(name: str) -> str:
+    """What the slots of a relay are called."""
+    return f"relay {name}"
 
 
 def read_delivery(project: Path) -> DeliverySettings:
@@ -135,14 +161,14 @@ def read_delivery(project: Path) -> DeliverySettings:
 
 
 def _strangers(given: DeliverySettings) -> list[Problem]:
-    """Destinations nobody knows and of which no domain is given: a limit that would hold for nobody."""
+    """Destinations nobody knows and of which nothing is given: a limit that would hold for nobody."""
     return [
         Problem(
             f"destinations.{name}",
-            f"is none that is known, and has no domains.{did_you_mean(name, providers())}",
+            f"is none that is known, and has no domains and no mx.{did_you_mean(name, providers())}",
         )
         for name, each in given.destinations.items()
-        if name not in providers() and name != "other" and not each.domains
+        if name not in providers() and name != "other" and not (each.domains or each.mx)
     ]
 
 
@@ -155,4 +181,5 @@ def _relay(given: RelaySettings, password: str | None) -> Relay:
         given.tls,
         given.auth,
         given.per_connection,
+        given.dsn,
     )

@@ -18,6 +18,7 @@ import polars as pl
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import approval, sink
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
+from pipelines.delivery.exchangers import knowing
 from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
@@ -70,17 +71,18 @@ def _send(
     if consent.resume:
         resume(workspace.home.ledgers, key)
     hold_when_paused(workspace.home.ledgers, key)
-    if not consent.late and overdue(bundle, workspace.clock.now()):
+    if not consent.late and overdue(bundle, workspace):
         if left_to_do(bundle, workspace).expiring:
             ended = _give_up(bundle, workspace)
             if not ended.unclaimed:
                 return ended
-        hold_when_overdue(bundle, workspace.clock.now())
+        hold_when_overdue(bundle, workspace)
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with routes_of(workspace, bundle.brand.name) as routes:
-        return send(SendOrder(bundle, workspace, routes, consent.ledger, progress))
+        known = knowing(routes, key, workspace)
+        return send(SendOrder(bundle, workspace, known, consent.ledger, progress))
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipelines.clock import Clock
-from pipelines.delivery.destinations import OTHER
+from pipelines.delivery.berths import ASK_SECONDS, Berths
+from pipelines.delivery.destinations import to
 from pipelines.delivery.pace import Lease, Limit, Pace, Wait
-from pipelines.delivery.routes import Routes
+from pipelines.delivery.routes import Routes, by_relay
 
 # Slots in one lease at most, where only a cap and no rate bounds it.
 MOST_LEASED = 1_000
@@ -37,18 +38,26 @@ class _Held:
 class Shaper:
     """The slots of one worker, or of a message beside any campaign, which is urgent: none waits behind one.
 
-    relay  the name of the relay it hands over to
+    relay   the name of the relay it hands over to
+    berths  of destinations that take so many messages at once
     """
 
     def __init__(
-        self, pace: Pace, routes: Routes, relay: str, clock: Clock, *, is_urgent: bool = False
+        self,
+        pace: Pace,
+        routes: Routes,
+        relay: str,
+        clock: Clock,
+        *,
+        berths: Mapping[str, Berths] | None = None,
+        is_urgent: bool = False,
     ) -> None:
         self._pace, self._routes, self._clock = pace, routes, clock
-        self._is_urgent = is_urgent
+        self.berths, self._is_urgent = berths or {}, is_urgent
         own = next(way.limit for way in routes.ways if way.name == relay)
         self._shared = {
             name: limit
-            for name, limit in ((EVERYTHING, routes.rate), (f"relay {relay}", own))
+            for name, limit in ((EVERYTHING, routes.rate), (by_relay(relay), own))
             if not limit.is_open
         }
         self._held: dict[str, _Held] = {}
@@ -67,6 +76,9 @@ class Shaper:
 
         waiting  how many may use a slot soon: no more are leased, since what is leased nobody else has
         """
+        berths = self.berths.get(destination)
+        if berths is not None and not berths.take():
+            return self._waiting(ASK_SECONDS, f"{to(destination)}: {berths.count:,} at once")
         own = self._own(destination)
         limits = {**self._shared, **own}
         # Without a limit of its own a destination shares the slots of all that have none.
@@ -74,12 +86,18 @@ class Shaper:
         seconds = self._take(held, limits, waiting) if limits else 0.0
         if seconds == 0:
             self._sent[destination] = self._sent.get(destination, 0) + 1
+        elif berths is not None:
+            berths.leave()
         return seconds
+
+    def landed(self, destination: str) -> None:
+        """A message to a destination with berths is not under way any more."""
+        self.berths[destination].leave()
 
     def slow(self, destination: str) -> None:
         """A reply asked for less to this destination."""
         passed = max(1.0, self._clock.monotonic() - self._since)
-        self._pace.slow(_way(destination), observed=self._sent.get(destination, 0) / passed)
+        self._pace.slow(to(destination), observed=self._sent.get(destination, 0) / passed)
         self._glanced = float("-inf")
         self._release(destination)
 
@@ -87,11 +105,13 @@ class Shaper:
         """Give back what was not used: it counts towards no cap."""
         for held in list(self._held):
             self._release(held)
+        for berths in self.berths.values():
+            berths.close()
 
     def _own(self, destination: str) -> Mapping[str, Limit]:
         """The limit of a destination, or the one it was slowed to; empty where it has none."""
         self._glance()
-        limit, way = self._routes.limits.get(destination, Limit()), _way(destination)
+        limit, way = self._routes.limits.get(destination, Limit()), to(destination)
         return {} if limit.is_open and way not in self._slowed else {way: limit}
 
     def _take(self, name: str, limits: Mapping[str, Limit], waiting: int) -> float:
@@ -129,7 +149,3 @@ class Shaper:
                 self.limited_by = ""
             self._has_waited = False
             self._slowed = self._pace.factors()
-
-
-def _way(destination: str) -> str:
-    return f"to {destination or OTHER}"

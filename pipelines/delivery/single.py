@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from pipelines.clock import Clock
+from pipelines.delivery.berths import ASK_SECONDS, berths_at
 from pipelines.delivery.modes import LiveFacts, Routing, check_mode, is_reserved
 from pipelines.delivery.pace import Pace
 from pipelines.delivery.relay import Relay, connect, unavailable
@@ -50,7 +51,8 @@ def hand_over(
                 _wait(shaper, target, way, space.clock)
         finally:
             shaper.close()
-        return asyncio.run(_transmitted(way.relay, messages, sender, target))
+        with _berth(way, space):
+            return asyncio.run(_transmitted(way.relay, messages, sender, target))
 
 
 def _wait(shaper: Shaper, target: str, way: Way, clock: Clock) -> None:
@@ -61,6 +63,25 @@ def _wait(shaper: Shaper, target: str, way: Way, clock: Clock) -> None:
                 way.relay, f"has taken all it may now: {shaper.limited_by}", str(FILE)
             )
         clock.sleep(seconds)
+
+
+@contextmanager
+def _berth(way: Way, workspace: Workspace) -> Iterator[None]:
+    """One of the relay's connections, where they are counted: campaigns leave some for us."""
+    berths, clock = berths_at(workspace.home.berths, way, is_urgent=True), workspace.clock
+    if berths is None:
+        yield
+        return
+    until = clock.monotonic() + PATIENCE_SECONDS
+    try:
+        while not berths.take():
+            if clock.monotonic() > until:
+                told = f"has all its {berths.count:,} connections in use"
+                raise unavailable(way.relay, told, str(FILE))
+            clock.sleep(ASK_SECONDS)
+        yield
+    finally:
+        berths.close()
 
 
 async def _transmitted(

@@ -18,6 +18,7 @@ from typing import NamedTuple, cast
 
 import aiosmtplib
 
+from pipelines.delivery import dsn
 from pipelines.delivery.replies import Reply
 from pipelines.delivery.stuffing import on_the_wire
 from pipelines.errors import Refused
@@ -62,7 +63,7 @@ class ConnectionLost(Exception):
 class Connection(asyncio.Protocol):
     """An open, greeted and authenticated connection that carries one message after another."""
 
-    def __init__(self, client: aiosmtplib.SMTP) -> None:
+    def __init__(self, client: aiosmtplib.SMTP, report: dsn.Report = dsn.Report.FAILURE) -> None:
         if client.transport is None:
             raise ConnectionLost
         # uvloop's transports are no subclasses of asyncio's; they have the same methods.
@@ -82,6 +83,8 @@ class Connection(asyncio.Protocol):
         self.is_lost = False
         self.pipelines = client.supports_extension("pipelining")
         self.takes_utf8 = client.supports_extension("smtputf8")
+        reports = report is not dsn.Report.NEVER and client.supports_extension("dsn")
+        self._report = report if reports else None
         # Nothing is kept back: what is written is the kernel's, or `pause_writing` says that it is not.
         transport.set_write_buffer_limits(0)
         transport.set_protocol(self)
@@ -193,8 +196,12 @@ class Connection(asyncio.Protocol):
         if needs_utf8 and not self.takes_utf8:
             raise Refused("the relay takes no SMTPUTF8 addresses")
         option = " SMTPUTF8" if needs_utf8 else ""
+        asked = ""
+        if self._report is not None:
+            option += dsn.of_message(sender)
+            asked = dsn.of_recipient(recipient, self._report)
         mail = f"MAIL FROM:<{sender}>{option}\r\n".encode()
-        return mail, f"RCPT TO:<{local}@{_a_label(domain)}>\r\n".encode(), b"DATA\r\n"
+        return mail, f"RCPT TO:<{local}@{_a_label(domain)}>{asked}\r\n".encode(), b"DATA\r\n"
 
     async def _reply(self, seconds: float) -> Reply:
         if not self._replies:

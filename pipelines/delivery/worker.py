@@ -21,6 +21,7 @@ import uvloop
 
 from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
+from pipelines.delivery.berths import berths_at, berths_to
 from pipelines.delivery.budget import Budget
 from pipelines.delivery.claims import Shard, claim
 from pipelines.delivery.desk import Desk, Settled
@@ -33,6 +34,7 @@ from pipelines.delivery.pace import Pace
 from pipelines.delivery.pausing import pause
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.queues import Queues, Wanted
+from pipelines.delivery.quiet import quiet_of
 from pipelines.delivery.relay import Relay
 from pipelines.delivery.routes import Routes
 from pipelines.delivery.shaper import Shaper
@@ -108,7 +110,8 @@ class Worker:
         shard = Shard(task.key, task.shard, task.workers, task.epoch, task.size, task.pins)
         withholding = Withholding(bundle, people, Lake(home.lake), self.clock, home.ledgers)
         self.pace = Pace(home.pace, self.clock)
-        shaper = Shaper(self.pace, task.routes, task.way, self.clock)
+        berths = berths_to(home.berths, task.routes.at_once)
+        shaper = Shaper(self.pace, task.routes, task.way, self.clock, berths=berths)
 
         def a_pass(wanted: Wanted) -> Iterator[list[Row]]:
             return claim(
@@ -121,7 +124,7 @@ class Worker:
             )
 
         self.desk = Desk(
-            queues=Queues(a_pass, shaper, withholding.look),
+            queues=Queues(a_pass, shaper, withholding.look, quiet_of(bundle, self.clock)),
             shaper=shaper,
             letters=Letters(bundle, settings, home, self.clock),
             withholding=withholding,
@@ -136,7 +139,8 @@ class Worker:
             alarmed=self._pause,
             told=self._tell,
         )
-        self.team = Team(self.desk, task.relay)
+        way = next(each for each in task.routes.ways if each.name == task.way)
+        self.team = Team(self.desk, task.relay, berths_at(home.berths, way))
 
     def close(self) -> None:
         self.ledger.close()

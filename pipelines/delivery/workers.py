@@ -70,14 +70,36 @@ def send_by(
 def _run_workers(
     way: Way, order: SendOrder, tally: Tally, *, epoch: int, size: int, lock: CampaignLock
 ) -> None:
-    """Until every worker has ended. Raises what a worker could not get over."""
+    """Until every shard is done. Raises what a worker could not get over.
+
+    A relay that takes fewer connections than there are workers leaves some without any: they are started
+    again when the others have ended, and given up on when nobody got one.
+    """
+    shards: Sequence[int] = range(order.workspace.settings.workers)
+    while shards:
+        shards, why = _run_shards(way, order, tally, shards, epoch=epoch, size=size, lock=lock)
+        if why is not None:
+            raise why
+
+
+def _run_shards(
+    way: Way,
+    order: SendOrder,
+    tally: Tally,
+    shards: Sequence[int],
+    *,
+    epoch: int,
+    size: int,
+    lock: CampaignLock,
+) -> tuple[list[int], RelayUnavailable | None]:
+    """Those that got no connection while others did; when nobody did, why."""
     spawn = multiprocessing.get_context("spawn")
     settings = order.workspace.settings
     pins = order.workspace.lake.pin(TABLES)
-    pipes: list[Pipe] = []
+    pipes: dict[Pipe, int] = {}
     processes: list[BaseProcess] = []
     try:
-        for shard in range(settings.workers):
+        for shard in shards:
             task = Task(
                 key=order.bundle.key,
                 bundle_hash=order.bundle.content_hash,
@@ -97,15 +119,16 @@ def _run_workers(
             with _as_no_module():
                 process.start()
             theirs.close()
-            pipes.append(ours)
+            pipes[ours] = shard
             processes.append(process)
-        finished = _listen(way, order, pipes, tally)
+        finished, unopened = _listen(way, order, pipes, tally)
     finally:
         _end(processes)
-    if finished < settings.workers and not is_paused(
-        order.workspace.home.ledgers, order.bundle.key
-    ):
-        _raise_cut_short(order, settings.workers - finished)
+    if is_paused(order.workspace.home.ledgers, order.bundle.key):
+        return [], None
+    if died := len(shards) - finished - len(unopened):
+        _raise_cut_short(order, died)
+    return list(unopened), None if finished else next(iter(unopened.values()), None)
 
 
 @contextmanager
@@ -122,31 +145,30 @@ def _as_no_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _listen(way: Way, order: SendOrder, pipes: list[Pipe], tally: Tally) -> int:
-    """Follow the workers to their end; returns how many of them said that all was well."""
-    finished = 0
-    unopened: RelayUnavailable | None = None
+def _listen(
+    way: Way, order: SendOrder, pipes: dict[Pipe, int], tally: Tally
+) -> tuple[int, dict[int, RelayUnavailable]]:
+    """Follow the workers to their end: how many said that all was well, and who got no connection."""
+    finished, unopened = 0, dict[int, RelayUnavailable]()
     ledgers, key = order.workspace.home.ledgers, order.bundle.key
     while pipes and not is_paused(ledgers, key):
-        for pipe in wait(pipes, GLANCE_SECONDS):
+        for pipe in wait(list(pipes), GLANCE_SECONDS):
             assert isinstance(pipe, Pipe)
             try:
                 told = pipe.recv()
             except EOFError:
-                pipes.remove(pipe)
+                del pipes[pipe]
                 continue
             if isinstance(told, Ended):
                 if told.for_all:
                     raise told.why
                 # The others have connections, this one got none: what they send is sent.
-                unopened = told.why
+                unopened[pipes[pipe]] = told.why
             elif isinstance(told, Told):
                 tally.add(told, way.name)
             else:
                 finished += 1
-    if unopened is not None:
-        raise unopened
-    return finished
+    return finished, unopened
 
 
 class Tally:

@@ -119,17 +119,19 @@ def test_a_home_where_nothing_is_approved_has_nothing_due(home: Home):
     assert due(at(home, PARIS)) == []
 
 
-def test_an_overdue_send_is_held_with_its_last_time_and_the_way_to_send_it(bundle: Bundle):
+def test_an_overdue_send_is_held_with_its_last_time_and_the_way_to_send_it(
+    home: Home, bundle: Bundle
+):
     late = timed(bundle, NINE, "Europe/Paris")
 
     with pytest.raises(SendHeld, match=r"2026-11-02 08:00 UTC(.|\n)*send spring --late"):
-        hold_when_overdue(late, PARIS + LATE_BY + MINUTE)
+        hold_when_overdue(late, at(home, PARIS + LATE_BY + MINUTE))
 
 
 @pytest.mark.parametrize("now", [PARIS - timedelta(days=9), PARIS, PARIS + LATE_BY])
-def test_a_send_that_is_not_overdue_is_not_held(bundle: Bundle, now: datetime):
+def test_a_send_that_is_not_overdue_is_not_held(home: Home, bundle: Bundle, now: datetime):
     timely = timed(bundle, NINE, "Europe/Paris")
 
-    hold_when_overdue(timely, now)
+    hold_when_overdue(timely, at(home, now))
 
-    assert not overdue(timely, now)
+    assert not overdue(timely, at(home, now))

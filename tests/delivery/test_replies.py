@@ -61,6 +61,56 @@ SAID = [
     ("postfix", 550, "5.1.1 Recipient address rejected: User unknown in local table", UNKNOWN),
     ("postfix", 554, "5.7.1 Relay access denied", RELAY),
     ("postfix", 554, "5.7.1 Service unavailable; blocked using zen.spamhaus.org", POLICY),
+    ("gmail", 421, "4.7.0 This message is suspicious due to the nature of the content.", RATE),
+    ("gmail", 421, "4.7.26 This mail has been rate limited: it is unauthenticated.", AUTH),
+    ("gmail", 550, "5.7.25 The IP address sending this message does not have a PTR record.", AUTH),
+    ("gmail", 550, "5.7.28 There is an unusual rate of unsolicited mail from your IP.", POLICY),
+    ("gmail", 550, "5.7.40 The domain has no policy that says what becomes of such mail.", AUTH),
+    ("gmail", 450, "4.2.1 The user you are trying to contact is receiving mail too quickly.", BUSY),
+    ("gmail", 450, "4.2.1 Peers receive mail at a rate that prevents additional delivery.", RATE),
+    ("gmail", 550, "5.4.5 Daily user sending quota exceeded.", RATE),
+    ("outlook", 451, "4.7.500 Server busy. Please try again later from [192.0.2.1]. (S77719)", RATE),
+    ("outlook", 451, "4.7.651 The mail server has been temporarily rate limited (S844)", RATE),
+    ("outlook", 451, "4.7.652 The mail server has exceeded its connections (S3115)", RATE),
+    ("outlook", 421, "RP-001 The mail server IP has exceeded the rate limit allowed.", RATE),
+    ("outlook", 550, "5.7.606 Access denied, banned sending IP [192.0.2.1]", POLICY),
+    ("outlook", 550, "5.1.8 Access denied, bad outbound sender", POLICY),
+    ("outlook", 550, "5.4.1 Recipient address rejected: Access denied", OTHER),
+    ("outlook", 550, "5.5.0 Requested action not taken: mailbox unavailable (S2017062302)", UNKNOWN),
+    ("outlook", 550, "5.5.0 Requested action not taken: mailbox unavailable", DISABLED),
+    ("yahoo", 421, "4.7.1 [TS03] All messages from 192.0.2.1 will be permanently deferred", RATE),
+    ("yahoo", 421, "4.7.0 [GL01] Message from (192.0.2.1) temporarily deferred", BUSY),
+    ("yahoo", 554, "delivery error: dd This user doesn't have a yahoo.com account [0]", UNKNOWN),
+    ("yahoo", 554, "delivery error: dd This account has been disabled or discontinued", DISABLED),
+    ("apple", 554, "5.7.1 [CS01] Message rejected due to local policy.", POLICY),
+    ("apple", 552, "5.2.2 user is over quota", QUOTA),
+    ("gmx", 554, "(mxgmx105) Nemesis ESMTP Service not available Bad DNS PTR resource record", AUTH),
+    ("gmx", 421, "Nemesis ESMTP Service not available, try again later", BUSY),
+    ("gmx", 550, "Requested action not taken: mailbox unavailable", OTHER),
+    ("t-online", 554, "IP=192.0.2.1 - A problem occurred. Ask your postmaster for help.", POLICY),
+    ("orange", 421, "Too many connections, slow down. OFR004_104 [104]", RATE),
+    ("orange", 421, "Service refuse. Veuillez essayer plus tard. OFR_999 [999]", BUSY),
+    ("orange", 550, "5.2.0 Mail rejete. Mail rejected. ofr_506 [506]", POLICY),
+    ("orange", 550, "5.1.1 Adresse d au moins un destinataire invalide. OFR_416 [416]", UNKNOWN),
+    ("laposte", 550, "5.5.0 Service refuse. LPN007_510", POLICY),
+    ("free", 421, "Too many spams from your IP (192.0.2.1), please visit postmaster", RATE),
+    ("mail.ru", 451, "Ratelimit exceeded for mailbox. Try again later.", RATE),
+    ("mail.ru", 550, "spam message rejected. Please visit help.mail.ru", POLICY),
+    ("mail.ru", 550, "Message was not accepted -- local mailbox is unavailable: user not found", UNKNOWN),
+    ("mail.ru", 550, "Message was not accepted -- local mailbox: account is disabled", DISABLED),
+    ("yandex", 550, "5.7.1 No such user!", UNKNOWN),
+    ("yandex", 451, "4.7.1 Sorry, the service is currently unavailable.", BUSY),
+    ("comcast", 421, "4.1.0 192.0.2.1 Throttled - try again later.", RATE),
+    ("mimecast", 550, "Invalid Recipient - see the knowledge base", UNKNOWN),
+    ("spamhaus", 450, "4.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org", POLICY),
+    ("postfix", 451, "4.7.1 Greylisting in action, please come back later", BUSY),
+    ("postfix", 454, "4.7.1 Relay access denied", RELAY),
+    ("postfix", 454, "4.7.0 TLS not available due to local problem", RELAY),
+    ("postfix", 538, "5.7.11 Encryption required for requested authentication mechanism", RELAY),
+    ("postfix", 556, "5.1.10 Recipient address rejected: Domain does not accept mail (nullMX)", UNKNOWN),
+    ("exim", 556, "the domain takes no mail", UNKNOWN),
+    ("exim", 552, "message size exceeds maximum permitted", FORMAT),
+    ("exim", 552, "requested mail action aborted: exceeded storage allocation", QUOTA),
     ("exim", 550, "No such user here", UNKNOWN),
     ("exim", 550, "administrative prohibition", OTHER),
 ]  # fmt: skip
@@ -89,6 +139,22 @@ def test_what_follows_from_every_class_is_said_and_only_an_unknown_user_is_suppr
     assert followed[RELAY].then is Then.STOP
     assert {followed[kind].then for kind in (AUTH, POLICY, FORMAT)} == {Then.PAUSE}
     assert followed[RATE].then is Then.SLOW
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "meaning"),
+    [
+        (550, "4.1.1 User unknown", UNKNOWN),
+        (552, "4.2.2 Mailbox full", QUOTA),
+        (450, "5.1.1 User unknown", BUSY),
+        (421, "5.1.1 User unknown", BUSY),
+        (421, "5.7.1 Relay access denied", BUSY),
+    ],
+)
+def test_the_basic_code_says_whether_it_is_for_good_whatever_the_enhanced_one_says(
+    code: int, text: str, meaning: ReplyClass
+):
+    assert classify(Reply(code, text)) is meaning
 
 
 @settings(deadline=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.delivery.destinations import OTHER, Destinations, providers
+from pipelines.delivery.destinations import OTHER, Destinations, Provider, providers
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.routes import FILE, load_routes
 from pipelines.errors import CampaignInvalid
@@ -42,7 +42,7 @@ def test_an_address_belongs_to_whoever_runs_its_domain(address: str, destination
 
 
 def test_a_project_adds_domains_and_they_go_before_the_known():
-    own = {"corporate": ["gmail.com"], "google": ["mill.example"]}
+    own = {"corporate": Provider(["gmail.com"]), "google": Provider(["mill.example"])}
 
     found = Destinations(own)
 
@@ -51,9 +51,11 @@ def test_a_project_adds_domains_and_they_go_before_the_known():
 
 
 def test_no_domain_is_of_two_providers():
-    domains = [domain for each in providers().values() for domain in each]
+    domains = [domain for each in providers().values() for domain in each.domains]
+    servers = [server for each in providers().values() for server in each.mx]
 
     assert len(domains) == len(set(domains)) > 100
+    assert len(servers) == len(set(servers)) > 50
 
 
 def test_without_a_file_there_is_the_relay_of_the_settings_and_no_limit(settings: Settings):
@@ -72,11 +74,11 @@ def test_a_brand_has_its_own_relays_or_else_those_of_everybody(settings: Setting
         """
 rate: 50
 relays:
-  main: {host: smtp.relay.example, username: us, rate: 40, daily: 10000}
+  main: {host: smtp.relay.example, username: us, rate: 40, daily: 10000, connections: 12}
   spare: {host: spare.relay.example, tls: implicit, port: 465}
-  own: {host: own.relay.example, brands: [tea]}
+  own: {host: own.relay.example, brands: [tea], dsn: success}
 destinations:
-  google: {rate: 20}
+  google: {rate: 20, connections: 4}
   corporate: {domains: [big.example], rate: 1}
 """,
     )
@@ -86,8 +88,15 @@ destinations:
     assert [way.name for way in mill.ways] == ["main", "spare"]
     assert [way.name for way in tea.ways] == ["own"]
     assert mill.ways[0].relay.password == "sesame"
+    assert [way.relay.report.value for way in (*mill.ways, *tea.ways)] == [
+        "failure",
+        "failure",
+        "success",
+    ]
     assert mill.ways[0].limit == Limit(40, None, 10_000)
     assert mill.rate == Limit(50)
+    assert [way.connections for way in mill.ways] == [12, None]
+    assert mill.at_once == {"google": 4}
     assert mill.limits == {"google": Limit(20), "corporate": Limit(1)}
     assert mill.destinations.of_address("ada@big.example") == "corporate"
 
@@ -98,8 +107,9 @@ destinations:
         ("rate: 0", "rate"),
         ("relays: {main: {port: 25}}", "relays.main.host"),
         ("relays: {main: {host: a, tsl: none}}", "relays.main.tsl"),
-        ("destinations: {google: {connections: 4}}", "destinations.google.connections"),
+        ("destinations: {google: {connections: 0}}", "destinations.google.connections"),
         ("destinations: {gogle: {rate: 1}}", "Did you mean 'google'?"),
+        ("relays: {main: {host: a, dsn: always}}", "relays.main.dsn"),
         ("rate: 5\nrelays: {Main: {host: a}}", "relays"),
         ("rate: [", "is not YAML"),
     ],
