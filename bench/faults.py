@@ -66,8 +66,8 @@ def _scenarios(size: int) -> tuple[partial[dict[str, float]], ...]:
         partial(
             faults_launch.standing_still,
             people=600,
-            rounds=(3, 6, 50)[size],
-            seconds=(0.5, 3.0, 10.0)[size],
+            rounds=(3, 6, 6)[size],
+            seconds=(0.5, 3.0, 180.0)[size],
         ),
         partial(faults_ledger.other_ledgers, people=600),
         partial(

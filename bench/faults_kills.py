@@ -34,12 +34,12 @@ RUNS = (("worker", "both"), ("parent",), ("worker", "parent"), ("both",))
 
 @dataclass
 class Tally:
-    """What was killed, and what each kill left in doubt against the connections it can have cut."""
+    """What was killed, and what each kill left in doubt against the connections it cut."""
 
     victims: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_names(), 0))
     stages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
     doubts: list[int] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)
+    cut: list[int] = field(default_factory=list)
     starts: int = 0
 
     @property
@@ -51,6 +51,11 @@ class Tally:
     @property
     def kills(self) -> int:
         return len(self.doubts)
+
+    @property
+    def largest_share(self) -> float:
+        """Of any kill, the part of the connections it cut that left somebody in doubt."""
+        return max(left / max(1, cut) for left, cut in zip(self.doubts, self.cut, strict=True))
 
 
 @dataclass
@@ -64,6 +69,7 @@ class Trigger:
     workers: list[psutil.Process]
     fired: Event = field(default_factory=Event)
     killed: list[psutil.Process] = field(default_factory=list)
+    cut: int = 0
     drops: bool = False
 
     def __call__(self, stage: str, session: Speaker) -> Act | None:
@@ -78,6 +84,8 @@ class Trigger:
             self.killed = [_speaker(self.workers, port)]
         elif self.victim == "both":
             self.killed = self.workers
+        # Workers that lose their parent end themselves: each of their connections counts.
+        self.cut = _connections(self.sink, self.killed or self.workers)
         for process in self.killed:
             _kill(process.pid)
         if self.victim != "worker":
@@ -111,7 +119,8 @@ def kills(folder: Path, *, people: int, wanted: int) -> dict[str, float]:
         "in_doubt_unsent": settled["confirmed_unsent"],
         "in_doubt_after": after.in_doubt,
         "in_doubt_per_kill": statistics.mean(tally.doubts),
-        "in_doubt_per_kill_over_connections": max(tally.shares),
+        "connections_cut_per_kill": statistics.mean(tally.cut),
+        "in_doubt_per_kill_over_connections": tally.largest_share,
         "starts": tally.starts + starts,
     }
 
@@ -135,9 +144,8 @@ def _one_run(
             gone = trigger.killed if victim == "worker" else alive
             wait_dead(gone)
             dead |= {shards[worker] for worker in gone}
-            left = ready.doubts(dead) - before
-            tally.doubts.append(left)
-            tally.shares.append(left / (CONNECTIONS * len(gone)))
+            tally.doubts.append(ready.doubts(dead) - before)
+            tally.cut.append(trigger.cut)
             tally.victims[victim] += 1
             if trigger.stage:
                 tally.stages[trigger.stage] += 1
@@ -175,6 +183,15 @@ def _speaker(workers: list[psutil.Process], port: int | None) -> psutil.Process:
             if any(each.laddr.port == port for each in worker.net_connections("tcp")):
                 return worker
     return workers[-1]
+
+
+def _connections(sink: Sink, workers: list[psutil.Process]) -> int:
+    """How many connections of these workers the sink has open, by its own word and the system's."""
+    ports = set[int]()
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            ports |= {each.laddr.port for each in worker.net_connections("tcp")}
+    return sum(session.peer_port in ports for session in sink.sessions.copy())
 
 
 def _kill(pid: int) -> None:

@@ -1,6 +1,6 @@
 """One sender at a time: many launches at once, and a holder that stands still. FACTS C.5 T6, T7.
 
-A holder is stopped for seconds here, not minutes: there is no lease that could run out, only a lock.
+A holder is stopped for seconds, and for minutes at scale `full`: there is a lock, and no lease to run out.
 """
 
 from __future__ import annotations

@@ -158,7 +158,10 @@ class Desk:
             self._settle(row, State.REJECTED, reply_class=kind.value, reply=reply.masked)
         else:
             if meaning(kind).then is Then.SLOW:
-                self.shaper.slow(self.shaper.destination(row["address"]))
+                if outcome.stage is Stage.MAIL:
+                    self.shaper.slow_relay()
+                else:
+                    self.shaper.slow(self.shaper.destination(row["address"]))
             self._settle(row, State.DEFERRED, reply_class=kind.value, reply=reply.masked)
 
     def defer(self, pending: Pending) -> None:

@@ -18,7 +18,7 @@ from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import is_held
 from pipelines.delivery.pausing import paused
 from pipelines.delivery.quiet import quiet_of
-from pipelines.delivery.send_times import first_due, last_due
+from pipelines.delivery.send_times import first_due, last_due, send_times
 from pipelines.delivery.states import State
 from pipelines.delivery.waiting import waiting, zones_of
 from pipelines.errors import CampaignInvalid, Problem, SendHeld
@@ -73,11 +73,14 @@ def _last(bundle: Bundle) -> datetime:
 
 
 def _last_awake(bundle: Bundle, workspace: Workspace) -> datetime:
-    """The last time at which somebody was due, once their quiet hours had ended."""
+    """The last time at which somebody was due, or their quiet hours ended after that."""
     last, quiet = _last(bundle), quiet_of(bundle, workspace.clock)
     if quiet is None:
         return last
-    return max((quiet.ends(zone, last) for zone in zones_of(bundle, workspace)), default=last)
+    zones = pl.Series(zones_of(bundle, workspace), dtype=pl.String)
+    since = bundle.campaign.as_of or bundle.approved_at
+    times = send_times(zones, bundle.campaign, now=last, since=since)
+    return max((last, *map(quiet.ends, zones, times)))
 
 
 def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:

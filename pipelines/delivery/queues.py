@@ -44,6 +44,7 @@ class Queues:
         self._pass, self._shaper, self._looked = a_pass, shaper, looked
         self._quiet = quiet
         self._left: list[Row] = []
+        self._asleep: set[str | None] = set()
         # Of destinations that take so many at once: who is under way, and to which.
         self._aboard: dict[int, str] = {}
         self._batches = a_pass(self._is_wanted)
@@ -150,8 +151,8 @@ class Queues:
     def _claim(self) -> None:
         batch = next(self._batches, None)
         if batch is None:
-            self._is_exhausted = not self._left_out
-            if self._left_out:
+            self._is_exhausted = not self._left_out and not self._has_anybody_woken()
+            if not self._is_exhausted:
                 self._left_out = 0
                 self._batches = self._pass(self._is_wanted)
             return
@@ -165,8 +166,14 @@ class Queues:
                 self._turns.append(name)
             self._lines[name].append(row)
 
+    def _has_anybody_woken(self) -> bool:
+        """Whether quiet hours have ended for some who were passed over because of them."""
+        zones, self._asleep = self._asleep, set()
+        return self._quiet is not None and not all(map(self._quiet.holds, zones))
+
     def _is_wanted(self, row: Row) -> bool:
         if self._quiet is not None and self._quiet.holds(row["time_zone"]):
+            self._asleep.add(row["time_zone"])
             return False
         line = self._lines.get(self.destination(row))
         has_room = line is None or len(line) < FULL

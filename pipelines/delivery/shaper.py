@@ -54,10 +54,11 @@ class Shaper:
     ) -> None:
         self._pace, self._routes, self._clock = pace, routes, clock
         self.berths, self._is_urgent = berths or {}, is_urgent
+        self._relay = by_relay(relay)
         own = next(way.limit for way in routes.ways if way.name == relay)
         self._shared = {
             name: limit
-            for name, limit in ((EVERYTHING, routes.rate), (by_relay(relay), own))
+            for name, limit in ((EVERYTHING, routes.rate), (self._relay, own))
             if not limit.is_open
         }
         self._held: dict[str, _Held] = {}
@@ -81,6 +82,8 @@ class Shaper:
             return self._waiting(ASK_SECONDS, f"{to(destination)}: {berths.count:,} at once")
         own = self._own(destination)
         limits = {**self._shared, **own}
+        if self._relay in self._slowed:
+            limits.setdefault(self._relay, Limit())
         # Without a limit of its own a destination shares the slots of all that have none.
         held = destination if own else ""
         seconds = self._take(held, limits, waiting) if limits else 0.0
@@ -96,10 +99,19 @@ class Shaper:
 
     def slow(self, destination: str) -> None:
         """A reply asked for less to this destination."""
-        passed = max(1.0, self._clock.monotonic() - self._since)
-        self._pace.slow(to(destination), observed=self._sent.get(destination, 0) / passed)
-        self._glanced = float("-inf")
+        self._slow(to(destination), self._sent.get(destination, 0))
         self._release(destination)
+
+    def slow_relay(self) -> None:
+        """A reply asked for less of everything: it was given before anybody was named."""
+        self._slow(self._relay, sum(self._sent.values()))
+        for held in list(self._held):
+            self._release(held)
+
+    def _slow(self, way: str, sent: int) -> None:
+        passed = max(1.0, self._clock.monotonic() - self._since)
+        self._pace.slow(way, observed=sent / passed)
+        self._glanced = float("-inf")
 
     def close(self) -> None:
         """Give back what was not used: it counts towards no cap."""

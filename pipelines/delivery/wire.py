@@ -83,8 +83,7 @@ class Connection(asyncio.Protocol):
         self.is_lost = False
         self.pipelines = client.supports_extension("pipelining")
         self.takes_utf8 = client.supports_extension("smtputf8")
-        reports = report is not dsn.Report.NEVER and client.supports_extension("dsn")
-        self._report = report if reports else None
+        self._notify = dsn.NOTIFY.get(report) if client.supports_extension("dsn") else None
         # Nothing is kept back: what is written is the kernel's, or `pause_writing` says that it is not.
         transport.set_write_buffer_limits(0)
         transport.set_protocol(self)
@@ -197,9 +196,9 @@ class Connection(asyncio.Protocol):
             raise Refused("the relay takes no SMTPUTF8 addresses")
         option = " SMTPUTF8" if needs_utf8 else ""
         asked = ""
-        if self._report is not None:
+        if self._notify is not None:
             option += dsn.of_message(sender)
-            asked = dsn.of_recipient(recipient, self._report)
+            asked = dsn.of_recipient(recipient, self._notify)
         mail = f"MAIL FROM:<{sender}>{option}\r\n".encode()
         return mail, f"RCPT TO:<{local}@{_a_label(domain)}>{asked}\r\n".encode(), b"DATA\r\n"
 

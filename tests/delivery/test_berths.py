@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipelines.clock import FrozenClock
 from pipelines.delivery import single
 from pipelines.delivery.berths import Berths, berths_at
 from pipelines.delivery.pace import Limit, Pace
+from pipelines.delivery.pausing import pause
 from pipelines.delivery.relay import Relay
 from pipelines.delivery.routes import FILE, Routes, Way
 from pipelines.delivery.sending import send_campaign
@@ -168,6 +170,30 @@ def test_a_destination_never_has_more_messages_under_way_than_it_takes(relay):
 
     assert result.counts == {"accepted": PEOPLE}
     assert 0 < watch.most <= 2
+
+
+@pytest.mark.slow
+def test_a_message_beside_campaigns_goes_out_while_one_is_sent_slowly(relay):
+    space, sink, _ = relay
+    limited(space, "}}\nrate: 8\nmx: false #")
+    campaign = threading.Thread(target=send_campaign, args=(SLUG, space))
+    campaign.start()
+    while not sink.kept:
+        space.clock.sleep(0.01)
+
+    said = single.hand_over(
+        [b"Subject: hi\r\n\r\nhi\r\n"],
+        sender="hello@mill.example",
+        target=f"ada@{DOMAIN}",
+        brand="mill",
+        workspace=space,
+    )
+    before = len(sink.whose) - 1
+    pause(space.home.ledgers, SLUG, by="test", why="seen enough", at=space.clock.now())
+    campaign.join()
+
+    assert said == ["250 2.0.0 kept"]
+    assert before < PEOPLE / 2
 
 
 def test_a_message_beside_campaigns_that_finds_no_connection_free_says_so(

@@ -116,6 +116,20 @@ def test_whoever_is_dropped_at_the_dot_is_in_doubt_and_whoever_is_behind_is_sent
     assert len(server.bodies) == size
 
 
+@pytest.mark.parametrize(
+    ("stage", "slowed"), [("mail", "relay scripted"), ("rcpt", "to other")], ids=["mail", "rcpt"]
+)
+def test_too_fast_is_said_of_the_relay_before_anybody_is_named_and_of_a_destination_after(
+    send: Any, stage: str, slowed: str
+):
+    worker, _, size = send(
+        **{stage: lambda count: b"451 4.7.500 server busy" if count == 100 else b"250 ok"}
+    )
+
+    assert list(worker.pace.factors()) == [slowed]
+    assert worker.ledger.counts() == {"accepted": size - 1, "deferred": 1}
+
+
 def test_a_send_that_spent_its_error_budget_pauses_itself_and_says_why(send: Any, demo: Demo):
     worker, server, size = send(rcpt=b"550 5.7.1 blocked using zen.spamhaus.org")
 

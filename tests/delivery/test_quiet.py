@@ -19,7 +19,7 @@ from pipelines.campaigns.campaign import load
 from pipelines.clock import FrozenClock
 from pipelines.delivery import approval
 from pipelines.delivery.destinations import to
-from pipelines.delivery.due import due
+from pipelines.delivery.due import due, overdue
 from pipelines.delivery.pace import Limit, Pace
 from pipelines.delivery.queues import Queues
 from pipelines.delivery.quiet import Quiet, quiet_of
@@ -153,6 +153,22 @@ def test_whose_quiet_hours_begin_while_they_are_in_line_is_given_back_unsent(lin
     assert [row["contact_id"] for row in queues.rest()] == [1, 3, 0]
 
 
+def test_whose_quiet_hours_end_while_it_is_sent_is_begun_in_the_same_run(lined):
+    queues, clock, rows = lined("Europe/Paris", "UTC", "Europe/Paris")
+    clock.at = utc("2026-11-03T06:59:59")
+    rows[1]["time_zone"] = "Asia/Kolkata"
+    first = queues.next()
+    rows.remove(first)
+
+    clock.sleep(1)
+    later = []
+    while not queues.is_done:
+        later += [row["contact_id"] for row in iter(queues.next, None)]
+
+    assert first["contact_id"] == 1
+    assert later == [0, 2]
+
+
 @pytest.fixture
 def night(demo: Demo) -> Callable[[str], Demo]:
     """The shop's campaign approved and frozen with quiet hours."""
@@ -224,6 +240,27 @@ def test_who_waits_for_the_morning_is_not_overdue_then(night):
     assert too_late[0].why == "overdue; it does not start by itself"
     with pytest.raises(SendHeld, match="was its last time"):
         send_campaign(demo.campaign, at(demo, end + late_by * 1.02))
+
+
+def test_a_campaign_by_day_is_overdue_as_if_there_were_no_quiet_hours(night):
+    now = datetime.now(UTC)
+    demo = night(around(now, "UTC"))
+    move(demo, "UTC")
+    bundle = approval.approved(demo.campaign, demo.workspace)
+    noon = (now - timedelta(hours=8)).replace(tzinfo=None)
+    by_day = bundle.model_copy(
+        update={
+            "campaign": bundle.campaign.model_copy(
+                update={"send_at": noon, "time_zone": "recipient"}
+            ),
+            "approved_at": now - timedelta(days=2),
+        }
+    )
+    # In the last zone of all it is time at UTC-12: quiet in UTC, where everybody was due long before.
+    last = noon.replace(tzinfo=UTC) + timedelta(hours=12)
+
+    assert not overdue(by_day, at(demo, last))
+    assert overdue(by_day, at(demo, last + by_day.campaign.late_by * 1.02))
 
 
 def test_a_campaign_says_more_than_its_brand(shop: Demo):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.clock import FrozenClock
-from pipelines.delivery.pace import Limit, Pace
+from pipelines.delivery.pace import AHEAD_SECONDS, LEASED_SECONDS, Limit, Pace
 from pipelines.delivery.relay import Relay
 from pipelines.delivery.routes import Routes, Way
 from pipelines.delivery.shaper import Shaper
@@ -23,10 +23,17 @@ def still() -> FrozenClock:
 
 @pytest.fixture
 def shaper(tmp_path: Path, still: FrozenClock):
-    def make(rate: float | None = None, relay: Limit | None = None, **limits: Limit) -> Shaper:
+    def make(
+        rate: float | None = None,
+        relay: Limit | None = None,
+        *,
+        is_urgent: bool = False,
+        **limits: Limit,
+    ) -> Shaper:
         way = Way("main", Relay("127.0.0.1", 25), relay or Limit())
         routes = Routes((way,), Limit(rate), limits)
-        return Shaper(Pace(tmp_path / "pace.sqlite", still), routes, "main", still)
+        pace = Pace(tmp_path / "pace.sqlite", still)
+        return Shaper(pace, routes, "main", still, is_urgent=is_urgent)
 
     return make
 
@@ -83,6 +90,41 @@ def test_a_destination_that_asked_for_less_gets_less_and_the_others_do_not(shape
     counts = sent(used, still, 2.0, "google", "other")
 
     assert counts["google"] < 0.6 * counts["other"]
+
+
+def test_a_relay_that_asked_for_less_before_anybody_was_named_gets_less_of_everything(
+    shaper, still
+):
+    used, beside = shaper(None), shaper(None)
+    before = sent(used, still, 2.0, "google", "other")
+    used.slow_relay()
+
+    counts = sent(used, still, 2.0, "google", "other")
+    others = sent(beside, still, 2.0, "google")
+
+    # By whichever worker it is sent: half of what there was, and coming back.
+    assert sum(counts.values()) == pytest.approx(sum(before.values()) / 2, rel=0.05)
+    assert others["google"] == pytest.approx(sum(before.values()) / 2, rel=0.05)
+    still.sleep(600)
+    assert sum(sent(used, still, 2.0, "google", "other").values()) == sum(before.values())
+
+
+@pytest.mark.parametrize("rate", [0.5, 4, 300])
+def test_an_urgent_message_waits_behind_no_campaign(shaper, still, rate):
+    campaign, urgent = shaper(rate), shaper(rate, is_urgent=True)
+    step = 0.1 / rate
+    for _ in range(100):
+        campaign.seconds_to("other", waiting=500)
+        still.sleep(step)
+    started, before = still.monotonic(), 0
+
+    while urgent.seconds_to("google") > 0:
+        before += campaign.seconds_to("other", waiting=500) == 0
+        still.sleep(step)
+
+    # What the campaign had leased already, and the one slot that it begins meanwhile at most.
+    assert before <= max(1, rate * (LEASED_SECONDS + AHEAD_SECONDS)) + 1
+    assert still.monotonic() - started <= 2 / rate + AHEAD_SECONDS
 
 
 def test_a_worker_that_ends_gives_back_what_it_leased_of_a_cap(shaper, still):
