@@ -261,6 +261,7 @@ SENDS = Table(
         "message_id": TEXT,
         "claimed_at": UTC_TIME,
         "settled_at": UTC_TIME,
+        "bundle": TEXT,  # content hash of the approval the latest try was under; null before one
     },
     by=("campaign",),
 )

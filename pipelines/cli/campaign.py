@@ -164,6 +164,10 @@ def status(slug: Slug, as_json: Json = False) -> None:
         out.print(f"being sent: {now}")
     if state is not None:
         out.print(f"{_when(bundle)} Now: {state.why}.")
+    for name in bundle.versions if bundle.amends else ():
+        count = found.bundles.get(name, 0)
+        then = "in force" if name == bundle.content_hash else "amended since"
+        out.print(f"version {name[:12]}, {then}: {count:,} people", highlight=False)
     for path in changed:
         out.print(f"[yellow]changed since approval[/] {path}", soft_wrap=True)
     _show(found)

@@ -20,6 +20,7 @@ CHUNK = 50_000
 COLUMNS = {
     "contact_id": pl.Int64, "state": pl.String, "reason": pl.String, "attempts": pl.Int64,
     "reply_class": pl.String, "message_id": pl.String, "claimed_at": pl.Int64, "settled_at": pl.Int64,
+    "epoch": pl.Int64,
 }  # fmt: skip
 
 
@@ -66,8 +67,14 @@ def _with_fates(key: str, ledger: Ledger, people: pl.DataFrame) -> pl.DataFrame:
     """These recipients, contact after contact, with what the ledger says of each."""
     rows = ledger.between(COLUMNS, people["contact_id"][0], people["contact_id"][-1])
     known = pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    bundles = pl.DataFrame(
+        list(ledger.bundles().items()),
+        schema={"epoch": pl.Int64, "bundle": pl.String},
+        orient="row",
+    )
     return (
         people.join(known, on="contact_id", how="left")
+        .join(bundles, on="epoch", how="left")
         .with_columns(
             pl.from_epoch(pl.col("claimed_at", "settled_at"), "us").dt.replace_time_zone("UTC"),
             campaign=pl.lit(key),

@@ -190,8 +190,11 @@ class Ledger:
         went_out = found.translate(WENT_OUT)
         return count + sum(1 for is_lost in map(gt, went_out, seen) if is_lost)
 
-    def begin_epoch(self, *, marks: Marks, at: datetime) -> int:
-        """Settle what a dead run left, then raise the epoch. Only under the campaign's lock."""
+    def begin_epoch(self, *, marks: Marks, at: datetime, bundle: str | None = None) -> int:
+        """Settle what a dead run left, then raise the epoch. Only under the campaign's lock.
+
+        bundle  content hash of the approval whose message its claims get; None for one that claims nobody
+        """
         open_claims = self._db.execute(
             "select contact_id, recipient from sends where state = 'claimed'"
         ).fetchall()
@@ -208,6 +211,8 @@ class Ledger:
             )
             epoch = self.epoch + 1
             self._db.execute("insert or replace into meta values ('epoch', ?)", (str(epoch),))
+            if bundle is not None:
+                self._db.execute("insert into epochs values (?, ?)", (epoch, bundle))
         marks.renew()
         return epoch
 
@@ -322,6 +327,17 @@ class Ledger:
         ).fetchone()
         return int(row[0])
 
+    def bundles(self) -> dict[int, str]:
+        """Content hash of the approval whose message the claims of each epoch got."""
+        known = dict(self._db.execute("select epoch, bundle from epochs").fetchall())
+        # A ledger from before there could be several kept the only one here.
+        name, found = self.meta("bundle"), {}
+        for epoch in range(1, self.epoch + 1):
+            name = known.get(epoch, name)
+            if name is not None:
+                found[epoch] = name
+        return found
+
     def contacts_in(self, state: State) -> set[int]:
         """The contacts of one state."""
         rows = self._db.execute("select contact_id from sends where state = ?", (state,))
@@ -340,6 +356,16 @@ class Ledger:
         return self._db.execute(
             f"select {wanted} from sends where contact_id between ? and ?", (first, last)
         ).fetchall()
+
+
+def bundle_of(path: Path, contact_id: int) -> str | None:
+    """Content hash of the approval whose message a contact was last claimed for; None when never."""
+    ledger = Ledger(path)
+    try:
+        ((epoch,),) = ledger.between(["epoch"], contact_id, contact_id) or [(0,)]
+        return ledger.bundles().get(epoch)
+    finally:
+        ledger.close()
 
 
 def reached_by_others(folder: Path, slug: str, key: str) -> set[int]:

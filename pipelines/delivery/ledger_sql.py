@@ -19,6 +19,7 @@ create table if not exists sends (
   worker integer not null
 );
 create index if not exists sends_by_state on sends (state, next_at);
+create table if not exists epochs (epoch integer primary key, bundle text not null);
 """
 CLAIM = """
 insert into sends (contact_id, address_hash, recipient, state, attempts, claimed_at, epoch, worker)

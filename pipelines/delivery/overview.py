@@ -11,22 +11,28 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.campaigns.bundle import load
 from pipelines.contacts.address import normalise
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.states import State
+from pipelines.errors import SendHeld
 from pipelines.schema import AUDIENCE, ENGAGEMENT_EVENTS, SENDS
 from pipelines.workspace import Workspace
 
 UNCLAIMED = "unclaimed"
+# Something left for the relay.
+GONE = (State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.WAIVED)
 
 
 @dataclass(frozen=True)
 class Status:
-    """One campaign: people by decision and state, and who is in doubt by id."""
+    """One campaign: people by decision and state, who is in doubt by id, and who has which version."""
 
     campaign: str
     counts: dict[str, int]
     in_doubt: list[int]
+    # Content hash of an approval → how many have its message or may have it.
+    bundles: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -39,7 +45,9 @@ def status(key: str, workspace: Workspace) -> Status:
     doubt = sends.filter(state=State.IN_DOUBT.value)["contact_id"].sort().to_list()
     decisions = dict(audience.group_by("decision").len().sort("decision").rows())
     states = dict(sends.group_by("state").len().sort("len", descending=True).rows())
-    return Status(key, {**decisions, **states}, doubt)
+    gone = sends.filter(pl.col("state").is_in(GONE)).drop_nulls("bundle")
+    bundles = dict(gone.group_by("bundle", maintain_order=True).len().rows())
+    return Status(key, {**decisions, **states}, doubt, bundles)
 
 
 def unaccounted(key: str, workspace: Workspace) -> int:
@@ -81,10 +89,23 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
         reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
         reply = f", reply {row['reply_class']}" if row["reply_class"] else ""
         attempts = "1 attempt" if row["attempts"] == 1 else f"{row['attempts']} attempts"
-        lines.append(f"{at} {row['state'].replace('_', ' ')}{reason} after {attempts}{reply}")
+        version = f", with {_version(key, row['bundle'], workspace)}" if row["bundle"] else ""
+        told = f"{row['state'].replace('_', ' ')}{reason} after {attempts}{reply}{version}"
+        lines.append(f"{at} {told}")
     if not lines:
         return []
     return [*lines, *_deeds(key, contact_id, workspace), *_decisions(audience, workspace)]
+
+
+def _version(key: str, name: str, workspace: Workspace) -> str:
+    try:
+        bundle = load(key, workspace.home.approvals, name)
+    except SendHeld:
+        bundle = None
+    if bundle is None:
+        return f"the message of an approval that is gone ({name[:12]})"
+    by, at = bundle.approved_by, bundle.approved_at
+    return f"the message that {by} approved on {at:%Y-%m-%d %H:%M} ({name[:12]})"
 
 
 def _deeds(key: str, contact_id: int, workspace: Workspace) -> Iterator[str]:

@@ -102,7 +102,7 @@ def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
 
 def _planned(bundle: Bundle, workspace: Workspace) -> int:
     """How many are to be mailed. Raises SendHeld when they were planned under another approval."""
-    other = pl.col("bundle") != bundle.content_hash
+    other = ~pl.col("bundle").is_in(bundle.versions)
     planned = mailed(bundle.key, workspace.lake).select(pl.len(), other.any().alias("is_other"))
     size, is_other = pl.DataFrame(planned.collect()).row(0)
     if not is_other:

@@ -340,3 +340,21 @@ def test_a_mark_that_says_more_than_its_row_tells_that_claims_were_lost(
         torn.execute(statement)
 
     assert ledger.contradicted(marks) == lost
+
+
+def test_every_start_says_whose_message_its_claims_get(fresh: tuple[Ledger, Marks, int]):
+    ledger, marks, _ = fresh
+    for bundle in ("first", None, "second"):
+        ledger.begin_epoch(marks=marks, at=NOON, bundle=bundle)
+
+    assert ledger.bundles() == {2: "first", 3: "first", 4: "second"}
+
+
+def test_a_ledger_from_before_there_were_several_messages_knows_its_one(
+    fresh: tuple[Ledger, Marks, int],
+):
+    ledger, marks, _ = fresh
+    ledger.set_meta(bundle="only")
+    ledger.begin_epoch(marks=marks, at=NOON, bundle="amended")
+
+    assert ledger.bundles() == {1: "only", 2: "amended"}
