@@ -262,6 +262,7 @@ SENDS = Table(
         "claimed_at": UTC_TIME,
         "settled_at": UTC_TIME,
         "bundle": TEXT,  # content hash of the approval the latest try was under; null before one
+        "was_resent": BOOL,  # a second copy was allowed though they may have the first
     },
     by=("campaign",),
 )

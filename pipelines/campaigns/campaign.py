@@ -45,6 +45,7 @@ FILE = "campaign.yaml"
 
 CampaignKey = NewType("CampaignKey", str)
 ERROR_BUDGET = 0.05
+RESEND_AFTER = timedelta(hours=6)
 KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,59}(@[0-9A-Za-z][0-9A-Za-z-]{0,39})?")
 
 
@@ -108,6 +109,8 @@ class Campaign(BaseModel):
     late_by: Duration = timedelta(hours=2)
     as_of: Moment | None = None
     in_doubt: InDoubt = InDoubt.SKIP
+    # With `in_doubt: resend`: for how long evidence is waited for before a second copy goes out.
+    resend_after: Duration = Field(RESEND_AFTER, exclude_if=lambda value: value == RESEND_AFTER)
     conversion_days: Annotated[int, Field(ge=1, le=365)] = 14
     expires_after: Duration = timedelta(hours=72)
     # Segment columns the message uses, each with what stands there for a contact without one.

@@ -185,14 +185,6 @@ def report(slug: Slug) -> None:
 
 
 @app.command()
-def resolve(slug: Slug) -> None:
-    """Settle who is in doubt from what the sink received; who got nothing is sent to next time."""
-    settled = sending.resolve(slug, workspace())
-    for name, count in settled.items():
-        console.print(f"{name.replace('_', ' ')}: {count:,}")
-
-
-@app.command()
 def why(
     slug: Slug, who: Annotated[str, typer.Argument(help="Their address, or their contact id.")]
 ) -> None:
@@ -216,5 +208,9 @@ def _show(found: overview.Status) -> None:
     for name, count in found.counts.items():
         grid.add_row(name.replace("_", " "), f"{count:,}")
     out.print(grid)
+    if found.resent:
+        out.print(f"{found.resent:,} of them were let have a second copy: they were in doubt")
     for contact_id in found.in_doubt:
         out.print(f"in doubt: contact {contact_id}")
+    if found.in_doubt:
+        console.print(f"Settle them: lettermill campaign resolve {found.campaign}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from pipelines.delivery.doubts import resent
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.states import Candidate, State
@@ -44,7 +45,9 @@ def export(key: str, ledger: Ledger, workspace: Workspace) -> None:
     """Put the ledger's rows, and who is not yet claimed, into campaigns.sends."""
     frame = export_sends(key, ledger, mailed(key, workspace.lake))
     workspace.lake.replace(SENDS, frame, campaign=key)
-    accepted = frame.filter(state=State.ACCEPTED.value)["contact_id"]
+    accepted = frame.filter(pl.col("state").is_in([State.ACCEPTED, State.CONFIRMED_SENT]))[
+        "contact_id"
+    ]
     del frame
     people = PeopleStore(workspace.home.people)
     people.record_mailed(iter(accepted), key, workspace.clock.now())
@@ -78,6 +81,7 @@ def _with_fates(key: str, ledger: Ledger, people: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             pl.from_epoch(pl.col("claimed_at", "settled_at"), "us").dt.replace_time_zone("UTC"),
             campaign=pl.lit(key),
+            was_resent=pl.col("contact_id").is_in(sorted(resent(ledger))),
             state=pl.col("state").fill_null("unclaimed"),
             attempts=pl.col("attempts").fill_null(0),
         )

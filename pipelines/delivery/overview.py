@@ -13,15 +13,32 @@ import polars as pl
 
 from pipelines.campaigns.bundle import load
 from pipelines.contacts.address import normalise
+from pipelines.delivery.doubts import history
+from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
-from pipelines.delivery.states import State
+from pipelines.delivery.states import Source, State
 from pipelines.errors import SendHeld
 from pipelines.schema import AUDIENCE, ENGAGEMENT_EVENTS, SENDS
 from pipelines.workspace import Workspace
 
 UNCLAIMED = "unclaimed"
+SAID = {
+    State.CONFIRMED_SENT: "confirmed sent",
+    State.CONFIRMED_UNSENT: "confirmed unsent",
+    State.WAIVED_SKIP: "left at that",
+    State.WAIVED_RESEND: "let have a second copy",
+}
+WORDS = {
+    Source.EVENT: "an event",
+    Source.SINK: "what the sink has",
+    Source.RELAY_LOG: "the relay's log",
+    Source.PERSON: "a person's word",
+    Source.POLICY: "the campaign's policy",
+}
 # Something left for the relay.
-GONE = (State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.WAIVED)
+GONE = (
+    State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.WAIVED_SKIP, State.WAIVED_RESEND,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,8 @@ class Status:
     in_doubt: list[int]
     # Content hash of an approval → how many have its message or may have it.
     bundles: dict[str, int]
+    # To whom a second copy went, or goes, though they may have the first.
+    resent: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,7 +66,8 @@ def status(key: str, workspace: Workspace) -> Status:
     states = dict(sends.group_by("state").len().sort("len", descending=True).rows())
     gone = sends.filter(pl.col("state").is_in(GONE)).drop_nulls("bundle")
     bundles = dict(gone.group_by("bundle", maintain_order=True).len().rows())
-    return Status(key, {**decisions, **states}, doubt, bundles)
+    resent = sends.filter("was_resent").height
+    return Status(key, {**decisions, **states}, doubt, bundles, resent)
 
 
 def unaccounted(key: str, workspace: Workspace) -> int:
@@ -94,7 +114,25 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
         lines.append(f"{at} {told}")
     if not lines:
         return []
+    lines += _settlements(key, contact_id, workspace)
     return [*lines, *_deeds(key, contact_id, workspace), *_decisions(audience, workspace)]
+
+
+def _settlements(key: str, contact_id: int, workspace: Workspace) -> Iterator[str]:
+    """What settled them each time they were in doubt, and by whom."""
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    if not path.exists():
+        return
+    ledger = Ledger(path)
+    try:
+        known = history(ledger, contact_id)
+    finally:
+        ledger.close()
+    for each in known:
+        detail = f" ({each.detail})" if each.detail else ""
+        by = f", {each.by}" if each.by else ""
+        told = f"{SAID[each.state]} by {WORDS[each.source]}{detail}{by}"
+        yield f"{each.at:%Y-%m-%d %H:%M} was in doubt: {told}"
 
 
 def _version(key: str, name: str, workspace: Workspace) -> str:

@@ -21,6 +21,7 @@ from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.pausing import Paused, paused
 from pipelines.delivery.relay import probe
+from pipelines.delivery.resolving import resend_after_its_time
 from pipelines.delivery.routes import Routes, Way
 from pipelines.delivery.states import FINAL, State
 from pipelines.delivery.workers import SendOrder, Tally, send_by
@@ -76,6 +77,7 @@ def _sent(
         ledger = _ledger(order, marks)
         try:
             epoch = _begin(order, ledger, marks)
+            resend_after_its_time(order.bundle, ledger, marks, space)
             known = ledger.counts()
             tally = Tally(order, size, _final(known))
             try:

@@ -10,8 +10,7 @@ import sqlite3
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from email.parser import BytesHeaderParser
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -22,19 +21,18 @@ from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
-from pipelines.delivery.pausing import hold_when_paused, resume
+from pipelines.delivery.pausing import hold_when_paused, paused, resume
 from pipelines.delivery.relay import Relay
+from pipelines.delivery.resolving import ask_when_over
 from pipelines.delivery.routes import Routes, Way, load_routes
 from pipelines.delivery.sender import SendResult, send
 from pipelines.delivery.states import State
 from pipelines.delivery.workers import Progress, SendOrder
 from pipelines.errors import LedgerRefused, Problem, SendHeld
-from pipelines.message.fill import message_id
 from pipelines.settings import DeliveryMode
 from pipelines.workspace import Workspace
 
 PROBE_SECONDS = 5
-SENT, UNSENT = State.CONFIRMED_SENT, State.CONFIRMED_UNSENT
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,16 @@ def _send(
             ended = _give_up(bundle, workspace)
             if not ended.unclaimed:
                 return ended
-        hold_when_overdue(bundle, workspace.clock.now())
+        if not left_to_do(bundle, workspace).is_only_in_doubt:
+            hold_when_overdue(bundle, workspace.clock.now())
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with routes_of(workspace, bundle.brand.name) as routes:
-        return send(SendOrder(bundle, workspace, routes, consent.ledger, progress))
+        result = send(SendOrder(bundle, workspace, routes, consent.ledger, progress))
+    if not result.unclaimed and not left_to_do(bundle, workspace).unfinished:
+        ask_when_over(bundle, result.counts.get(State.IN_DOUBT.value, 0), workspace)
+    return replace(result, paused=paused(workspace.home.ledgers, key))
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
@@ -110,53 +112,6 @@ def _planned(bundle: Bundle, workspace: Workspace) -> int:
     told = "was planned under an earlier approval than the one in force"
     do = f"Nobody was mailed. Plan it anew: materialise campaigns/audience for {bundle.key}"
     raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
-
-
-def resolve(key: str, workspace: Workspace) -> dict[str, int]:
-    """Settle who is in doubt by what the sink received; returns how many were sent and unsent.
-
-    The sink is ours and keeps every message: what it has not, nobody got, and the next send goes out.
-    """
-    bundle = approval.approved(key, workspace)
-    if workspace.settings.delivery_mode is not DeliveryMode.SINK:
-        raise SendHeld(
-            f"{key} was not sent to the sink", do="Evidence of other relays is not read yet"
-        )
-    lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
-    try:
-        ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
-        if ledger.meta("delivery") not in (None, DeliveryMode.SINK.value):
-            do = "Evidence of other relays is not read yet"
-            raise SendHeld(
-                f"{key} was not sent to the sink; what the sink holds proves nothing", do=do
-            )
-        verdicts = list(_verdicts(bundle, ledger, workspace))
-        ledger.resolve(verdicts, at=workspace.clock.now())
-        export(key, ledger, workspace)
-        ledger.close()
-    finally:
-        lock.release()
-    states = [state for _, state in verdicts]
-    return {state.value: states.count(state) for state in (SENT, UNSENT)}
-
-
-def _verdicts(bundle: Bundle, ledger: Ledger, workspace: Workspace) -> Iterator[tuple[int, State]]:
-    received = _received(workspace)
-    domain = str(bundle.message["message_id_domain"])
-    key = workspace.home.key("links")
-    for row in ledger.rows(State.IN_DOUBT):
-        name = message_id(bundle.key, row["contact_id"], key, domain)
-        yield row["contact_id"], SENT if name in received else UNSENT
-
-
-def _received(workspace: Workspace) -> set[str]:
-    """The Message-ID of everything the sink holds."""
-    found = set()
-    for folder in ("new", "cur"):
-        for path in (workspace.home.sink / folder).glob("*"):
-            with path.open("rb") as file:
-                found.add(str(BytesHeaderParser().parse(file)["Message-ID"]).strip())
-    return found
 
 
 @contextmanager
