@@ -12,10 +12,12 @@ from rich.table import Table as Grid
 from pipelines.campaigns.bundle import Bundle, changed_since, load_current
 from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
 from pipelines.cli.campaign_check import finding_as_json, show
+from pipelines.cli.campaign_rehearsal import tell
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
 from pipelines.delivery.news import News, read
+from pipelines.delivery.rehearsal import rehearse
 from pipelines.delivery.send_times import RECIPIENT, first_due
 from pipelines.errors import SendHeld
 from pipelines.message.compiled import CompiledMessage
@@ -108,9 +110,20 @@ def send(
     accept: Annotated[
         bool, typer.Option("--accept", help="Accept a missing or older ledger.")
     ] = False,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearse", help="Do all but the last dot: nobody is mailed.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rehearse for so many people only.")
+    ] = None,
 ) -> None:
     """Send what is due of an approved campaign; who got it already gets nothing."""
     space = workspace()
+    if rehearsal:
+        tell(slug, rehearse(slug, space, limit=limit, late=late))
+        return
+    if limit is not None:
+        raise typer.BadParameter("--limit is of a rehearsal; a send goes to everybody")
     bundle = approval.approved(slug, space)
     if not late:
         hold_when_overdue(bundle, space.clock.now())

@@ -144,18 +144,27 @@ def freeze_audience(key: str, workspace: Workspace) -> Plan:
 
 
 def _freeze(key: str, bundle: Bundle, workspace: Workspace) -> Plan:
-    kept = pl.DataFrame(
-        workspace.lake.read(AUDIENCE.name).filter(pl.col("campaign") == key).collect()
-    )
+    kept = frozen(key, workspace)
     if kept.height and has_begun(key, workspace):
         return Plan(kept, audience.counts(kept), workspace.lake.pin([*READ]), was_kept=True)
-    plan = _plan(bundle.campaign, key, bundle.segments, workspace, bundle.approved_at)
+    plan = planned(bundle, workspace)
+    workspace.lake.replace(AUDIENCE, plan.frame, campaign=key)
+    return plan
+
+
+def frozen(key: str, workspace: Workspace) -> pl.DataFrame:
+    """The audience as it is kept: one row per candidate, none before it was planned."""
+    rows = workspace.lake.read(AUDIENCE.name).filter(pl.col("campaign") == key)
+    return pl.DataFrame(rows.collect())
+
+
+def planned(bundle: Bundle, workspace: Workspace) -> Plan:
+    """The audience of an approved bundle as it is to be frozen now; who is to be mailed has their code."""
+    plan = _plan(bundle.campaign, bundle.key, bundle.segments, workspace, bundle.approved_at)
     rows = _with_coupons(plan.frame, bundle, workspace).with_columns(
-        campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash)
+        campaign=pl.lit(bundle.key), bundle=pl.lit(bundle.content_hash)
     )
-    frame = rows.select(AUDIENCE.schema.names())
-    workspace.lake.replace(AUDIENCE, frame, campaign=key)
-    return Plan(frame, plan.counts, plan.pins)
+    return Plan(rows.select(AUDIENCE.schema.names()), plan.counts, plan.pins)
 
 
 def _with_coupons(frame: pl.DataFrame, bundle: Bundle, workspace: Workspace) -> pl.DataFrame:

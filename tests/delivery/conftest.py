@@ -55,6 +55,7 @@ class Scripted:
     counts: Counter[str] = field(default_factory=Counter)
     commands: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    unended: list[bytes] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     said: bytes = b""
 
@@ -82,6 +83,7 @@ class Scripted:
             line = await reader.readline()
             body += line
         if not line:
+            self.unended.append(bytes(body))
             return False
         self.bodies.append(bytes(body))
         return self._say("dot", writer)
