@@ -71,6 +71,8 @@ class Brand(BaseModel):
     languages: list[Language] = Field(
         ["en"], min_length=1, exclude_if=lambda value: value == ["en"]
     )
+    # Addresses of one's own that get every campaign of the brand when it starts.
+    seeds: list[Address] = Field([], max_length=50, exclude_if=lambda value: not value)
     bounce_domain: Domain
     list_domain: Domain
     # Feedback-ID's last field: 5 to 15 characters, the same for ever (Google's feedback loop).

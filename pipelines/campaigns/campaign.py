@@ -123,6 +123,8 @@ class Campaign(BaseModel):
     segments: list[Name] = Field([], exclude_if=lambda value: not value)
     # The pool of codes from which each recipient has one of their own: `{{ coupon }}`.
     coupon: Name | None = Field(None, exclude_if=lambda value: value is None)
+    # Addresses of one's own that get every variant when it starts, beside those of the brand.
+    seeds: list[Address] = Field([], max_length=50, exclude_if=lambda value: not value)
     # Left out of what is kept when empty: an approval from before there was lint keeps its hash.
     lint: Lint = Field(Lint(), exclude_if=lambda value: not value.allow)
 

@@ -221,6 +221,9 @@ def _show(found: overview.Status) -> None:
     for name, count in found.counts.items():
         grid.add_row(name.replace("_", " "), f"{count:,}")
     out.print(grid)
+    if found.seeds:
+        told = ", ".join(f"{count:,} {state}" for state, count in sorted(found.seeds.items()))
+        out.print(f"copies for seeds, beside these: {told}")
     if found.resent:
         out.print(f"{found.resent:,} of them were let have a second copy: they were in doubt")
     for contact_id in found.in_doubt:

@@ -30,6 +30,14 @@ create table if not exists doubts (
   was text,
   epoch integer not null
 );
+create table if not exists seeds (
+  address_hash text not null,
+  variant text not null,
+  state text not null,
+  told text,
+  at integer not null,
+  primary key (address_hash, variant)
+) without rowid;
 create unique index if not exists doubts_resent_once on doubts (contact_id) where state = 'waived_resend';
 """
 CLAIM = """

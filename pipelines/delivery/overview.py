@@ -6,7 +6,8 @@ Reads only. The numbers add up: mail = the sum of the ledger's states + not yet 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
@@ -52,6 +53,8 @@ class Status:
     bundles: dict[str, int]
     # To whom a second copy went, or goes, though they may have the first.
     resent: int = 0
+    # Copies for seeds, by what became of them.
+    seeds: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,7 +70,12 @@ def status(key: str, workspace: Workspace) -> Status:
     gone = sends.filter(pl.col("state").is_in(GONE)).drop_nulls("bundle")
     bundles = dict(gone.group_by("bundle", maintain_order=True).len().rows())
     resent = sends.filter("was_resent").height
-    return Status(key, {**decisions, **states}, doubt, bundles, resent)
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    seeds: dict[str, int] = {}
+    if path.exists():
+        with closing(Ledger(path)) as ledger:
+            seeds = dict(ledger.ask("select state, count(*) from seeds group by state"))
+    return Status(key, {**decisions, **states}, doubt, bundles, resent, seeds)
 
 
 def unaccounted(key: str, workspace: Workspace) -> int:
@@ -123,11 +131,8 @@ def _settlements(key: str, contact_id: int, workspace: Workspace) -> Iterator[st
     path = workspace.home.ledgers / f"{key}.sqlite"
     if not path.exists():
         return
-    ledger = Ledger(path)
-    try:
+    with closing(Ledger(path)) as ledger:
         known = history(ledger, contact_id)
-    finally:
-        ledger.close()
     for each in known:
         detail = f" ({each.detail})" if each.detail else ""
         by = f", {each.by}" if each.by else ""

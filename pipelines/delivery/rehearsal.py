@@ -32,8 +32,8 @@ from pipelines.delivery.relay import ConnectionLost, Relay, connect
 from pipelines.delivery.replies import classify
 from pipelines.delivery.routes import Routes
 from pipelines.delivery.sender import answering
-from pipelines.delivery.sending import home_at, routes_of
 from pipelines.delivery.stage import staged
+from pipelines.delivery.way_out import home_at, routes_of
 from pipelines.delivery.withholding import Withholding
 from pipelines.delivery.workers import TABLES
 from pipelines.errors import LettermillError, Problem, Refused, SendHeld

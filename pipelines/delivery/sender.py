@@ -78,6 +78,8 @@ def _sent(
         try:
             epoch = _begin(order, ledger, marks)
             resend_after_its_time(order.bundle, ledger, marks, space)
+            if order.at_start is not None:
+                order.at_start(ledger)
             known = ledger.counts()
             tally = Tally(order, size, _final(known))
             try:

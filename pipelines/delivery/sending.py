@@ -5,34 +5,27 @@ Whoever asks (an asset, the command, a test) comes through here, so no caller ca
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
-from pipelines.delivery import approval, sink
+from pipelines.delivery import approval
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
 from pipelines.delivery.pausing import hold_when_paused, paused, resume
-from pipelines.delivery.relay import Relay
 from pipelines.delivery.resolving import ask_when_over
-from pipelines.delivery.routes import Routes, Way, load_routes
+from pipelines.delivery.seeds import at_start
 from pipelines.delivery.sender import SendResult, send
 from pipelines.delivery.states import State
+from pipelines.delivery.way_out import home_at, routes_of
 from pipelines.delivery.workers import Progress, SendOrder
 from pipelines.errors import LedgerRefused, Problem, SendHeld
-from pipelines.settings import DeliveryMode
 from pipelines.workspace import Workspace
-
-PROBE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,8 @@ def _send(
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with routes_of(workspace, bundle.brand.name) as routes:
-        result = send(SendOrder(bundle, workspace, routes, consent.ledger, progress))
+        begin = at_start(bundle, workspace)
+        result = send(SendOrder(bundle, workspace, routes, consent.ledger, progress, begin))
     if not result.unclaimed and not left_to_do(bundle, workspace).unfinished:
         ask_when_over(bundle, result.counts.get(State.IN_DOUBT.value, 0), workspace)
     return replace(result, paused=paused(workspace.home.ledgers, key))
@@ -112,26 +106,3 @@ def _planned(bundle: Bundle, workspace: Workspace) -> int:
     told = "was planned under an earlier approval than the one in force"
     do = f"Nobody was mailed. Plan it anew: materialise campaigns/audience for {bundle.key}"
     raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
-
-
-@contextmanager
-def routes_of(workspace: Workspace, brand: str) -> Iterator[Routes]:
-    """Where this mode hands a brand's mail over, and how fast: the home's sink, started if need be, or
-    the relays."""
-    settings = workspace.settings
-    if settings.delivery_mode is not DeliveryMode.SINK:
-        yield load_routes(settings, brand=brand)
-        return
-    with sink.running(workspace.home, settings) as (host, port):
-        yield Routes((Way("sink", Relay(host, port)),))
-
-
-def home_at(url: str) -> str | None:
-    """The id of the home whose edge answers at a public URL."""
-    try:
-        address = f"{url}/.well-known/lettermill"
-        with urllib.request.urlopen(address, timeout=PROBE_SECONDS) as answer:  # noqa: S310
-            found = json.load(answer).get("home_id")
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, str) else None

@@ -19,9 +19,10 @@ from pipelines.delivery.amending import amend
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.overview import sends_of, status, why
 from pipelines.delivery.sender import send
-from pipelines.delivery.sending import routes_of, send_campaign
+from pipelines.delivery.sending import send_campaign
 from pipelines.delivery.sink import STATE_FILE
 from pipelines.delivery.viewing import Viewing
+from pipelines.delivery.way_out import routes_of
 from pipelines.delivery.workers import SendOrder
 from pipelines.demo.prepare import Demo
 from pipelines.errors import CampaignInvalid, LedgerRefused, SendHeld
