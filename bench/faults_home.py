@@ -26,7 +26,8 @@ from bench.send_home import DOMAIN, prepared
 from pipelines.delivery import pausing
 from pipelines.delivery.marks import HEADER, Mark
 from pipelines.delivery.people import PeopleStore
-from pipelines.delivery.sending import Consent, resolve, send_campaign
+from pipelines.delivery.resolving import resolve
+from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.sink import STATE_FILE
 from pipelines.errors import LettermillError
 from pipelines.settings import CHECKOUT, DeliveryMode, Home, Settings
@@ -172,7 +173,7 @@ class Case:
     def resolve(self) -> dict[str, int]:
         """Settle who is in doubt by what the sink holds."""
         self.sink.evidence(self.home.sink)
-        return resolve(SLUG, self.space)
+        return resolve(SLUG, self.space).counts
 
     def settle(self) -> int:
         """Resolve whoever is in doubt, and start it again for those; returns how often."""

@@ -261,6 +261,8 @@ SENDS = Table(
         "message_id": TEXT,
         "claimed_at": UTC_TIME,
         "settled_at": UTC_TIME,
+        "bundle": TEXT,  # content hash of the approval the latest try was under; null before one
+        "was_resent": BOOL,  # a second copy was allowed though they may have the first
     },
     by=("campaign",),
 )

@@ -41,7 +41,8 @@ class Lookups:
     def bundle(self, campaign: str) -> Bundle | None:
         """What was approved for those who got the campaign; before anybody did, the current approval.
 
-        Links of mail that is out keep leading where they led, whatever is approved later.
+        Links of mail that is out keep leading where they led, whatever is approved later. An amendment
+        keeps their numbers and adds its own, so it stands for what it amends.
         """
         approved = _modified(self.home.approvals / campaign / bundle.CURRENT)
         stamp = (approved, self._audience_version())
@@ -56,8 +57,7 @@ class Lookups:
         planned = Lake(self.home.lake).read(AUDIENCE.name).filter(pl.col("campaign") == campaign)
         hashes = pl.DataFrame(planned.select("bundle").drop_nulls().unique().collect())["bundle"]
         try:
-            sent = bundle.load(campaign, self.home.approvals, hashes[0]) if len(hashes) else None
-            return sent or bundle.load_current(campaign, self.home.approvals)
+            return bundle.load_planned(campaign, self.home.approvals, hashes.to_list())
         except SendHeld:
             return None
 

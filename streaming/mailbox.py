@@ -1,4 +1,4 @@
-"""The bounce mailbox: each report becomes one event and, when it is for good, a suppression.
+"""The bounce mailbox: each report becomes one event and, when nobody has the address, a suppression.
 
 A maildir: reports lie in new/ and are moved to cur/ when they are dealt with. The order is people
 store, log, move; after a crash in between the report is read again, which changes nothing, because
@@ -16,6 +16,7 @@ from pipelines.campaigns.bundle import approved_keys
 from pipelines.delivery.people import PeopleStore, Reason, Scope
 from pipelines.engagement import bounces
 from pipelines.engagement.events import Hit, Kind
+from pipelines.message.tokens import Token
 from pipelines.settings import Home
 from streaming import process
 from streaming.log import LogWriter
@@ -67,14 +68,22 @@ def _deal_with(path: Path, home: Home, people: PeopleStore, lookups: Lookups) ->
     at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     if report.is_hard:
         lookups.suppress(people, token, reason=Reason.HARD_BOUNCE, scope=Scope.ALL, at=at)
+    if report.is_delivered:
+        said = f"delivered {report.status}".strip()
+        return _hit(Kind.DELIVERY, at, token, mark="delivered", detail=said)
+    word = "hard" if report.is_hard else "soft"
+    # A message bounces once: a second report of it, however worded, is the same event.
+    return _hit(Kind.BOUNCE, at, token, mark=word, detail=f"{word} {report.status}".strip())
+
+
+def _hit(kind: Kind, at: datetime, token: Token, *, mark: str, detail: str) -> Hit:
     return Hit(
-        kind=Kind.BOUNCE,
+        kind=kind,
         at=at,
         campaign=token.campaign,
         contact_id=token.contact_id,
-        # A message bounces once: a second report of it, however worded, is the same event.
-        mark="hard" if report.is_hard else "soft",
-        detail=f"{'hard' if report.is_hard else 'soft'} {report.status}".strip(),
+        mark=mark,
+        detail=detail,
         method="MAIL",
     )
 

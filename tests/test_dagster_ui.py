@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from pipelines.clock import SystemClock
-from pipelines.delivery.sending import resolve
+from pipelines.delivery.resolving import resolve
 from pipelines.demo.prepare import Demo, prepare
 from pipelines.demo.run import Graph, approve_once, segments_of
 from pipelines.services import loopback_services, running

@@ -74,6 +74,8 @@ class Brand(BaseModel):
     )
     # Kept by every campaign that names none of its own.
     quiet_hours: Hours | None = Field(None, exclude_if=lambda value: value is None)
+    # Addresses of one's own that get every campaign of the brand when it starts.
+    seeds: list[Address] = Field([], max_length=50, exclude_if=lambda value: not value)
     bounce_domain: Domain
     list_domain: Domain
     # Feedback-ID's last field: 5 to 15 characters, the same for ever (Google's feedback loop).

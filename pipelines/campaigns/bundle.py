@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.campaigns.brands import Brand
 from pipelines.campaigns.campaign import Campaign, CampaignKey, campaign_key
@@ -41,6 +42,13 @@ class Bundle(BaseModel):
     expected_recipients: int
     environment: str
     home_id: str
+    # Content hashes of what the first of its audience got instead, the oldest first.
+    amends: list[str] = Field([], exclude_if=lambda value: not value)
+
+    @property
+    def versions(self) -> list[str]:
+        """The content hashes somebody of its audience may have got, this one last."""
+        return [*self.amends, self.content_hash]
 
     @property
     def content_hash(self) -> str:
@@ -91,6 +99,22 @@ def load(key: str, approvals: Path, content_hash: str | None = None) -> Bundle |
 def load_current(key: str, approvals: Path) -> Bundle | None:
     """The current approval of a key; None when it was never approved."""
     return load(key, approvals)
+
+
+def load_planned(key: str, approvals: Path, planned: Sequence[str]) -> Bundle | None:
+    """The approval an audience was planned under, or what amends it; the current one where there is none.
+
+    planned  content hashes the audience's rows carry: none, or one
+    """
+    try:
+        current = load_current(key, approvals)
+    except SendHeld:
+        if not planned:
+            raise
+        current = None  # links of what is out lead on, whatever became of a later approval
+    if not planned or (current is not None and planned[0] in current.versions):
+        return current
+    return load(key, approvals, planned[0]) or current
 
 
 def approved_keys(approvals: Path) -> list[str]:

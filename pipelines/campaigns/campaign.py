@@ -46,6 +46,7 @@ FILE = "campaign.yaml"
 
 CampaignKey = NewType("CampaignKey", str)
 ERROR_BUDGET = 0.05
+RESEND_AFTER = timedelta(hours=6)
 KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,59}(@[0-9A-Za-z][0-9A-Za-z-]{0,39})?")
 
 
@@ -109,6 +110,8 @@ class Campaign(BaseModel):
     late_by: Duration = timedelta(hours=2)
     as_of: Moment | None = None
     in_doubt: InDoubt = InDoubt.SKIP
+    # With `in_doubt: resend`: for how long evidence is waited for before a second copy goes out.
+    resend_after: Duration = Field(RESEND_AFTER, exclude_if=lambda value: value == RESEND_AFTER)
     conversion_days: Annotated[int, Field(ge=1, le=365)] = 14
     expires_after: Duration = timedelta(hours=72)
     # Segment columns the message uses, each with what stands there for a contact without one.
@@ -123,6 +126,8 @@ class Campaign(BaseModel):
     coupon: Name | None = Field(None, exclude_if=lambda value: value is None)
     # When nobody's mail begins, by their own clock: `21:00-08:00`; the brand's when it says nothing.
     quiet_hours: Hours | None = Field(None, exclude_if=lambda value: value is None)
+    # Addresses of one's own that get every variant when it starts, beside those of the brand.
+    seeds: list[Address] = Field([], max_length=50, exclude_if=lambda value: not value)
     # Left out of what is kept when empty: an approval from before there was lint keeps its hash.
     lint: Lint = Field(Lint(), exclude_if=lambda value: not value.allow)
 

@@ -13,10 +13,12 @@ from pipelines.campaigns.bundle import Bundle, load_current
 from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
 from pipelines.campaigns.sources import changed_since
 from pipelines.cli.campaign_check import finding_as_json, show
+from pipelines.cli.campaign_rehearsal import tell
 from pipelines.cli.output import Workspace, console, emit_json, out, workspace
 from pipelines.delivery import approval, overview, sending
 from pipelines.delivery.due import due, hold_when_overdue
 from pipelines.delivery.news import ACCEPTED, News, read
+from pipelines.delivery.rehearsal import rehearse
 from pipelines.delivery.send_times import RECIPIENT, first_due
 from pipelines.errors import SendHeld
 from pipelines.message.compiled import CompiledMessage
@@ -111,9 +113,20 @@ def send(
     accept: Annotated[
         bool, typer.Option("--accept", help="Accept a missing or older ledger.")
     ] = False,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearse", help="Do all but the last dot: nobody is mailed.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rehearse for so many people only.")
+    ] = None,
 ) -> None:
     """Send what is due of an approved campaign; who got it already gets nothing."""
     space = workspace()
+    if rehearsal:
+        tell(slug, rehearse(slug, space, limit=limit, late=late))
+        return
+    if limit is not None:
+        raise typer.BadParameter("--limit is of a rehearsal; a send goes to everybody")
     bundle = approval.approved(slug, space)
     if not late:
         hold_when_overdue(bundle, space)
@@ -170,6 +183,10 @@ def status(slug: Slug, as_json: Json = False) -> None:
         _show_ways(now)
     if state is not None:
         out.print(f"{_when(bundle)} Now: {state.why}.")
+    for name in bundle.versions if bundle.amends else ():
+        count = found.bundles.get(name, 0)
+        then = "in force" if name == bundle.content_hash else "amended since"
+        out.print(f"version {name[:12]}, {then}: {count:,} people", highlight=False)
     for path in changed:
         out.print(f"[yellow]changed since approval[/] {path}", soft_wrap=True)
     _show(found)
@@ -184,14 +201,6 @@ def report(slug: Slug) -> None:
     page.write_text(report_page(found), encoding="utf-8")
     console.print(headline(found))
     out.print(str(page), soft_wrap=True)
-
-
-@app.command()
-def resolve(slug: Slug) -> None:
-    """Settle who is in doubt from what the sink received; who got nothing is sent to next time."""
-    settled = sending.resolve(slug, workspace())
-    for name, count in settled.items():
-        console.print(f"{name.replace('_', ' ')}: {count:,}")
 
 
 @app.command()
@@ -229,5 +238,12 @@ def _show(found: overview.Status) -> None:
     for name, count in found.counts.items():
         grid.add_row(name.replace("_", " "), f"{count:,}")
     out.print(grid)
+    if found.seeds:
+        told = ", ".join(f"{count:,} {state}" for state, count in sorted(found.seeds.items()))
+        out.print(f"copies for seeds, beside these: {told}")
+    if found.resent:
+        out.print(f"{found.resent:,} of them were let have a second copy: they were in doubt")
     for contact_id in found.in_doubt:
         out.print(f"in doubt: contact {contact_id}")
+    if found.in_doubt:
+        console.print(f"Settle them: lettermill campaign resolve {found.campaign}")

@@ -1,4 +1,4 @@
-"""`lettermill campaign pause|resume|cancel|retry-failed`: a send in a person's hands."""
+"""`lettermill campaign pause|resume|cancel|amend|retry-failed`: a send in a person's hands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from pipelines.cli.output import console, workspace
 from pipelines.delivery import control
+from pipelines.delivery.amending import amend as amend_send
 
 Slug = Annotated[str, typer.Argument(help="The campaign: slug, or slug@occurrence.")]
 By = Annotated[str, typer.Option(help="Who says so.")]
@@ -39,6 +40,16 @@ def cancel(
         typer.confirm(f"End {slug} for good? Nobody more gets it.", abort=True)
     count = control.cancel(slug, workspace(), by=by, why=why)
     console.print(f"[green]✓[/] {slug} is cancelled; {count:,} people will not get it")
+
+
+def amend(slug: Slug, by: By) -> None:
+    """Finish a paused send with the message as its files are now; who got it gets nothing more."""
+    found = amend_send(slug, by=by, workspace=workspace())
+    console.print(
+        f"[green]✓[/] {slug} amended by {by} ({found.bundle.content_hash[:12]}):"
+        f" {found.left:,} people are left for it, {found.reached:,} are done with"
+    )
+    console.print(f"  It is still paused. Let it go on: lettermill campaign resume {slug}")
 
 
 def retry_failed(slug: Slug) -> None:

@@ -14,6 +14,7 @@ from pipelines.cli import (
     campaign_cases,
     campaign_check,
     campaign_control,
+    campaign_doubt,
     campaign_preview,
     campaign_trial,
     coupon,
@@ -48,7 +49,8 @@ campaign.app.command("check")(campaign_check.check)
 campaign.app.command("preview")(campaign_preview.preview)
 campaign.app.command("test")(campaign_cases.run_tests)
 campaign.app.command("test-send")(campaign_trial.send_test)
-for name in ("pause", "resume", "cancel", "retry-failed"):
+campaign.app.command("resolve")(campaign_doubt.resolve)
+for name in ("pause", "resume", "cancel", "amend", "retry-failed"):
     campaign.app.command(name)(getattr(campaign_control, name.replace("-", "_")))
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(template.app, name="template")

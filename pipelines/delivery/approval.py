@@ -69,13 +69,7 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
     left would then be mailed something else than who was first.
     """
     slug = slug_of(key)
-    load(workspace.project, slug)  # there is no such campaign: says which there are
-    problems = look(slug, workspace.project).problems
-    if problems:
-        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-        do = f"Mend them, then run: lettermill campaign check {slug}"
-        raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
-    campaign = load(workspace.project, slug)
+    campaign = checked(slug, workspace)
     segments = candidates.texts(campaign, workspace.project)
     plan = _plan(campaign, key, segments, workspace)
     _enough_coupons(campaign, plan, workspace)
@@ -98,11 +92,25 @@ def approve(key: str, *, by: str, workspace: Workspace) -> Bundle:
         raise CampaignInvalid(f"{key} cannot be approved: nobody would get it", do=do)
     current = load_current(key, workspace.home.approvals)
     is_other = current is None or current.content_hash != bundle.content_hash
-    if is_other and _has_begun(key, workspace):
-        do = f"Finish it as approved, or approve it anew as an occurrence of its own: {slug}@2"
+    if is_other and has_begun(key, workspace):
+        do = (
+            f"Finish it as approved, or with what the files say now: lettermill campaign amend {key}"
+            f" --by NAME; or approve it anew as an occurrence of its own: {slug}@2"
+        )
         raise SendHeld(f"{key} was already sent to some; its approval stays as it is", do=do)
     save(bundle, workspace.home.approvals)
     return bundle
+
+
+def checked(slug: str, workspace: Workspace) -> Campaign:
+    """A campaign as its files are now. Raises CampaignInvalid with everything that forbids to approve it."""
+    load(workspace.project, slug)  # there is no such campaign: says which there are
+    problems = look(slug, workspace.project).problems
+    if problems:
+        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        do = f"Mend them, then run: lettermill campaign check {slug}"
+        raise CampaignInvalid(f"{slug} cannot be approved: {count}", problems, do=do)
+    return load(workspace.project, slug)
 
 
 def approved(key: str, workspace: Workspace) -> Bundle:
@@ -137,18 +145,27 @@ def freeze_audience(key: str, workspace: Workspace) -> Plan:
 
 
 def _freeze(key: str, bundle: Bundle, workspace: Workspace) -> Plan:
-    kept = pl.DataFrame(
-        workspace.lake.read(AUDIENCE.name).filter(pl.col("campaign") == key).collect()
-    )
-    if kept.height and _has_begun(key, workspace):
+    kept = frozen(key, workspace)
+    if kept.height and has_begun(key, workspace):
         return Plan(kept, audience.counts(kept), workspace.lake.pin([*READ]), was_kept=True)
-    plan = _plan(bundle.campaign, key, bundle.segments, workspace, bundle.approved_at)
+    plan = planned(bundle, workspace)
+    workspace.lake.replace(AUDIENCE, plan.frame, campaign=key)
+    return plan
+
+
+def frozen(key: str, workspace: Workspace) -> pl.DataFrame:
+    """The audience as it is kept: one row per candidate, none before it was planned."""
+    rows = workspace.lake.read(AUDIENCE.name).filter(pl.col("campaign") == key)
+    return pl.DataFrame(rows.collect())
+
+
+def planned(bundle: Bundle, workspace: Workspace) -> Plan:
+    """The audience of an approved bundle as it is to be frozen now; who is to be mailed has their code."""
+    plan = _plan(bundle.campaign, bundle.key, bundle.segments, workspace, bundle.approved_at)
     rows = _with_coupons(plan.frame, bundle, workspace).with_columns(
-        campaign=pl.lit(key), bundle=pl.lit(bundle.content_hash)
+        campaign=pl.lit(bundle.key), bundle=pl.lit(bundle.content_hash)
     )
-    frame = rows.select(AUDIENCE.schema.names())
-    workspace.lake.replace(AUDIENCE, frame, campaign=key)
-    return Plan(frame, plan.counts, plan.pins)
+    return Plan(rows.select(AUDIENCE.schema.names()), plan.counts, plan.pins)
 
 
 def _with_coupons(frame: pl.DataFrame, bundle: Bundle, workspace: Workspace) -> pl.DataFrame:
@@ -191,7 +208,7 @@ def expected(bundle: Bundle, to_mail: int) -> None:
     raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
 
 
-def _has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
+def has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
     """Whether somebody was ever claimed; of a lost ledger nobody knows, so it counts as begun."""
     path = workspace.home.ledgers / f"{key}.sqlite"
     if path.exists():

@@ -48,10 +48,10 @@ def cancel(key: str, workspace: Workspace, *, by: str, why: str) -> int:
     """
     space = workspace
     pause(key, space, by=by, why=why)
-    with _stopped(key, space):
+    with stopped(key, space):
         ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
         try:
-            _recover(ledger, key, space)
+            recover(ledger, key, space)
             count = ledger.cancel(candidates_of(key, space.lake), at=space.clock.now())
             export(key, ledger, space)
         finally:
@@ -64,10 +64,10 @@ def retry_failed(key: str, workspace: Workspace) -> int:
     in doubt. Returns how many; the next send goes to them."""
     space = workspace
     approval.approved(key, space)
-    with _stopped(key, space):
+    with stopped(key, space):
         ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
         try:
-            _recover(ledger, key, space)
+            recover(ledger, key, space)
             count = ledger.try_again(MENDABLE, at=space.clock.now())
             export(key, ledger, space)
         finally:
@@ -76,7 +76,7 @@ def retry_failed(key: str, workspace: Workspace) -> int:
 
 
 @contextmanager
-def _stopped(key: str, workspace: Workspace) -> Iterator[None]:
+def stopped(key: str, workspace: Workspace) -> Iterator[None]:
     """Hold the campaign's lock, once the send that may be under way has ended. Raises LedgerRefused."""
     path, clock = workspace.home.ledgers / f"{key}.lock", workspace.clock
     if pausing.is_paused(workspace.home.ledgers, key):
@@ -90,7 +90,7 @@ def _stopped(key: str, workspace: Workspace) -> Iterator[None]:
         lock.release()
 
 
-def _recover(ledger: Ledger, key: str, workspace: Workspace) -> None:
+def recover(ledger: Ledger, key: str, workspace: Workspace) -> None:
     """Settle what a dead run may have left, as every start does."""
     size = audience_size(key, workspace.lake)
     marks = Marks(workspace.home.ledgers / f"{key}.marks", size)

@@ -12,9 +12,11 @@ from datetime import datetime
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle, approved_keys
+from pipelines.campaigns.kinds import InDoubt
 from pipelines.delivery.approval import approved
 from pipelines.delivery.audience import Decision
-from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.doubts import doubts
+from pipelines.delivery.ledger import Ledger, micros
 from pipelines.delivery.lock import is_held
 from pipelines.delivery.pausing import paused
 from pipelines.delivery.quiet import quiet_of
@@ -90,14 +92,16 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
     if first is not None and now < first:
         return Due(bundle.key, start=False, why=f"due from {first:%Y-%m-%d %H:%M} UTC")
     work = left_to_do(bundle, workspace)
-    if overdue(bundle, workspace):
-        if work.expiring:
-            return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
-        return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     held = waiting(bundle, workspace, work.now) if work.now else None
     beside = f"; {held}" if held is not None else ""
     if is_held(workspace.home.ledgers / f"{bundle.key}.lock"):
         return Due(bundle.key, start=False, why=f"being sent{beside}")
+    if overdue(bundle, workspace):
+        if work.expiring:
+            return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
+        if work.is_only_in_doubt:
+            return Due(bundle.key, start=True, why="who is in doubt is sent a second copy")
+        return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     if held is not None and held.count >= work.now:
         return Due(bundle.key, start=False, why=str(held))
     if work.now:
@@ -115,6 +119,20 @@ class Work:
     later: int
     deferred: int
     expiring: int
+    # In doubt for as long as their campaign's policy says, and not for much longer.
+    in_doubt: int = 0
+    # Not claimed yet, and due.
+    fresh: int = 0
+
+    @property
+    def is_only_in_doubt(self) -> bool:
+        """Whether a run would begin nobody who was not begun: it goes on though the campaign is overdue."""
+        return bool(self.in_doubt) and not self.fresh
+
+    @property
+    def unfinished(self) -> int:
+        """How many will be tried without anybody's doing."""
+        return self.now + self.later + self.deferred
 
 
 def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
@@ -134,12 +152,26 @@ def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
     try:
         counts, again = ledger.counts(), ledger.due_again(now)
         expiring = ledger.expiring(now - bundle.campaign.expires_after)
+        waiting, in_doubt = _in_doubt(bundle, ledger, now)
     finally:
         ledger.close()
     unclaimed = total - sum(counts.values())
+    fresh = max(0, unclaimed - later)
     return Work(
-        now=max(0, unclaimed - later) + again,
+        now=fresh + again + waiting,
         later=min(later, max(0, unclaimed)),
         deferred=counts.get(State.DEFERRED.value, 0),
         expiring=expiring,
+        in_doubt=in_doubt,
+        fresh=fresh,
     )
+
+
+def _in_doubt(bundle: Bundle, ledger: Ledger, now: datetime) -> tuple[int, int]:
+    """How many are to have a second copy by the campaign's policy; of these, whose time came of late."""
+    campaign = bundle.campaign
+    if campaign.in_doubt is not InDoubt.RESEND:
+        return 0, 0
+    found = doubts(ledger, before=now - campaign.resend_after)
+    oldest = micros(now - campaign.resend_after - campaign.late_by) or 0
+    return len(found), sum(each.settled_at > oldest for each in found)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from pipelines.delivery.doubts import resent
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.states import Candidate, State
@@ -20,6 +21,7 @@ CHUNK = 50_000
 COLUMNS = {
     "contact_id": pl.Int64, "state": pl.String, "reason": pl.String, "attempts": pl.Int64,
     "reply_class": pl.String, "message_id": pl.String, "claimed_at": pl.Int64, "settled_at": pl.Int64,
+    "epoch": pl.Int64,
 }  # fmt: skip
 
 
@@ -43,7 +45,9 @@ def export(key: str, ledger: Ledger, workspace: Workspace) -> None:
     """Put the ledger's rows, and who is not yet claimed, into campaigns.sends."""
     frame = export_sends(key, ledger, mailed(key, workspace.lake))
     workspace.lake.replace(SENDS, frame, campaign=key)
-    accepted = frame.filter(state=State.ACCEPTED.value)["contact_id"]
+    accepted = frame.filter(pl.col("state").is_in([State.ACCEPTED, State.CONFIRMED_SENT]))[
+        "contact_id"
+    ]
     del frame
     people = PeopleStore(workspace.home.people)
     people.record_mailed(iter(accepted), key, workspace.clock.now())
@@ -66,11 +70,18 @@ def _with_fates(key: str, ledger: Ledger, people: pl.DataFrame) -> pl.DataFrame:
     """These recipients, contact after contact, with what the ledger says of each."""
     rows = ledger.between(COLUMNS, people["contact_id"][0], people["contact_id"][-1])
     known = pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    bundles = pl.DataFrame(
+        list(ledger.bundles().items()),
+        schema={"epoch": pl.Int64, "bundle": pl.String},
+        orient="row",
+    )
     return (
         people.join(known, on="contact_id", how="left")
+        .join(bundles, on="epoch", how="left")
         .with_columns(
             pl.from_epoch(pl.col("claimed_at", "settled_at"), "us").dt.replace_time_zone("UTC"),
             campaign=pl.lit(key),
+            was_resent=pl.col("contact_id").is_in(sorted(resent(ledger))),
             state=pl.col("state").fill_null("unclaimed"),
             attempts=pl.col("attempts").fill_null(0),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from operator import gt
 from pathlib import Path
@@ -25,12 +26,17 @@ from pipelines.delivery.recovery import (
 )
 from pipelines.delivery.replies import Retry
 from pipelines.delivery.retry import wait
-from pipelines.delivery.states import FINAL, Candidate, Settlement, State
+from pipelines.delivery.states import FINAL, TO_RESEND, Candidate, Settlement, State
 from pipelines.errors import LedgerRefused, Problem
 
-__all__ = ["BATCH", "FINAL", "Candidate", "Ledger", "Settlement", "State", "micros"]
+__all__ = ["BATCH", "FINAL", "Candidate", "Ledger", "Settlement", "State", "micros", "moment"]
 
 BATCH = 256
+# Whom another occurrence leaves alone.
+REACHED = (
+    State.CLAIMED, State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.DEFERRED,
+    State.WAIVED_SKIP, State.WAIVED_RESEND,
+)  # fmt: skip
 CACHE_KB = 24_576
 CHECKPOINT_PAGES = 4_000
 BUSY_SECONDS = 30.0
@@ -40,6 +46,11 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 def micros(at: datetime | None) -> int | None:
     """A time as the ledger keeps it: whole microseconds since 1970, UTC."""
     return None if at is None else (at - _EPOCH_START) // timedelta(microseconds=1)
+
+
+def moment(micros: int) -> datetime:
+    """The time that the ledger keeps as these microseconds."""
+    return _EPOCH_START + timedelta(microseconds=micros)
 
 
 class Ledger:
@@ -190,8 +201,11 @@ class Ledger:
         went_out = found.translate(WENT_OUT)
         return count + sum(1 for is_lost in map(gt, went_out, seen) if is_lost)
 
-    def begin_epoch(self, *, marks: Marks, at: datetime) -> int:
-        """Settle what a dead run left, then raise the epoch. Only under the campaign's lock."""
+    def begin_epoch(self, *, marks: Marks, at: datetime, bundle: str | None = None) -> int:
+        """Settle what a dead run left, then raise the epoch. Only under the campaign's lock.
+
+        bundle  content hash of the approval whose message its claims get; None for one that claims nobody
+        """
         open_claims = self._db.execute(
             "select contact_id, recipient from sends where state = 'claimed'"
         ).fetchall()
@@ -208,6 +222,8 @@ class Ledger:
             )
             epoch = self.epoch + 1
             self._db.execute("insert or replace into meta values ('epoch', ?)", (str(epoch),))
+            if bundle is not None:
+                self._db.execute("insert into epochs values (?, ?)", (epoch, bundle))
         marks.renew()
         return epoch
 
@@ -249,7 +265,7 @@ class Ledger:
         with _Transaction(self._db):
             self._db.execute(
                 "update sends set state = 'in_doubt', reason = 'ledger_accepted', settled_at = ? "
-                "where state in ('claimed', 'deferred', 'confirmed_unsent')",
+                "where state in ('claimed', 'deferred', 'confirmed_unsent', 'waived_resend')",
                 (micros(at),),
             )
             self._db.executemany(
@@ -259,26 +275,16 @@ class Ledger:
                 rows,
             )
 
-    def resolve(self, verdicts: Iterable[tuple[int, State]], *, at: datetime) -> int:
-        """Record what evidence says of in-doubt recipients; returns how many it changed."""
-        rows = [(state, micros(at), contact_id) for contact_id, state in verdicts]
-        with _Transaction(self._db):
-            before = self._db.total_changes
-            self._db.executemany(
-                "update sends set state = ?, settled_at = ? "
-                "where contact_id = ? and state = 'in_doubt'",
-                rows,
-            )
-            return self._db.total_changes - before
-
     def cancel(self, candidates: Iterable[Candidate], *, at: datetime) -> int:
         """Give up on everybody who may still be sent to: those of these without a row, those who wait for
-        another try, and those a dead run left claimed. Returns how many.
+        another try, and those a dead run left claimed. Returns how many; who may have got it already and
+        waits for it once more is not among them, and is left in doubt for good.
 
         Only under the campaign's lock, and after `begin_epoch`: it tells who of the claimed got nothing.
         """
         rows = ((c.contact_id, c.address_hash, c.recipient, micros(at)) for c in candidates)
         with _Transaction(self._db):
+            self._db.execute("update sends set state = 'waived_skip' where state = 'waived_resend'")
             before = self._db.total_changes
             self._db.execute(
                 "update sends set state = 'cancelled', settled_at = ?, next_at = null"
@@ -316,11 +322,30 @@ class Ledger:
     def due_again(self, at: datetime) -> int:
         """How many of its rows a new run would try: deferred and due, proven unsent, or left claimed."""
         row = self._db.execute(
-            "select count(*) from sends where state in ('claimed', 'confirmed_unsent')"
+            "select count(*) from sends where state in ('claimed', 'confirmed_unsent', 'waived_resend')"
             " or (state = 'deferred' and coalesce(next_at, 0) <= ?)",
             (micros(at),),
         ).fetchone()
         return int(row[0])
+
+    def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that answer a question."""
+        return self._db.execute(statement, values).fetchall()
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Several changes as one; the write lock is taken first."""
+        return _Transaction(self._db)
+
+    def bundles(self) -> dict[int, str]:
+        """Content hash of the approval whose message the claims of each epoch got."""
+        known = dict(self._db.execute("select epoch, bundle from epochs").fetchall())
+        # A ledger from before there could be several kept the only one here.
+        name, found = self.meta("bundle"), {}
+        for epoch in range(1, self.epoch + 1):
+            name = known.get(epoch, name)
+            if name is not None:
+                found[epoch] = name
+        return found
 
     def contacts_in(self, state: State) -> set[int]:
         """The contacts of one state."""
@@ -342,16 +367,25 @@ class Ledger:
         ).fetchall()
 
 
+def bundle_of(path: Path, contact_id: int) -> str | None:
+    """Content hash of the approval whose message a contact was last claimed for; None when never."""
+    ledger = Ledger(path)
+    try:
+        ((epoch,),) = ledger.between(["epoch"], contact_id, contact_id) or [(0,)]
+        return ledger.bundles().get(epoch)
+    finally:
+        ledger.close()
+
+
 def reached_by_others(folder: Path, slug: str, key: str) -> set[int]:
     """Whom other occurrences of a campaign have in hand or may have reached: their ledgers say so."""
-    states = (State.CLAIMED, State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.DEFERRED)
     found: set[int] = set()
     for path in (*folder.glob(f"{slug}.sqlite"), *folder.glob(f"{slug}@*.sqlite")):
         if path.stem == key:
             continue
         ledger = Ledger(path)
         try:
-            for state in states:
+            for state in REACHED:
                 found |= ledger.contacts_in(state)
         finally:
             ledger.close()
@@ -363,7 +397,7 @@ def _is_due(state: str, next_at: int | None, is_older: bool, now: int) -> bool:
         return is_older  # recovery left it so: provably never sent
     if state == State.DEFERRED:
         return next_at is None or next_at <= now
-    return state == State.CONFIRMED_UNSENT
+    return state in TO_RESEND
 
 
 class _Transaction:
@@ -372,8 +406,9 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> sqlite3.Connection:
         self._db.execute("begin immediate")
+        return self._db
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._db.execute("commit" if kind is None else "rollback")

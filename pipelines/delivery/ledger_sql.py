@@ -19,6 +19,26 @@ create table if not exists sends (
   worker integer not null
 );
 create index if not exists sends_by_state on sends (state, next_at);
+create table if not exists epochs (epoch integer primary key, bundle text not null);
+create table if not exists doubts (
+  contact_id integer not null,
+  at integer not null,
+  state text not null,
+  source text not null,
+  detail text,
+  by text,
+  was text,
+  epoch integer not null
+);
+create table if not exists seeds (
+  address_hash text not null,
+  variant text not null,
+  state text not null,
+  told text,
+  at integer not null,
+  primary key (address_hash, variant)
+) without rowid;
+create unique index if not exists doubts_resent_once on doubts (contact_id) where state = 'waived_resend';
 """
 CLAIM = """
 insert into sends (contact_id, address_hash, recipient, state, attempts, claimed_at, epoch, worker)
@@ -34,7 +54,8 @@ insert into sends (contact_id, address_hash, recipient, state, reason, settled_a
 values (?, ?, ?, 'withheld', 'duplicate_address', ?, ?, ?)
 on conflict (contact_id) do update set state = 'withheld', reason = 'duplicate_address',
   address_hash = excluded.address_hash, settled_at = excluded.settled_at, next_at = null
-where state in ('deferred', 'confirmed_unsent') or (state = 'claimed' and epoch < excluded.epoch)
+where state in ('deferred', 'confirmed_unsent', 'waived_resend')
+  or (state = 'claimed' and epoch < excluded.epoch)
 """
 SETTLE = """
 update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,

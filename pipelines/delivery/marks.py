@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
@@ -52,6 +53,13 @@ class Marks:
     def renew(self) -> None:
         """Call after recovery: the marks written from here on are this boot's."""
         self._map[:HEADER] = _header()
+        self._map.flush()
+
+    def forget(self, recipients: Iterable[int]) -> None:
+        """Take back what is marked of these, on disk when it returns: a later mark is of a later try."""
+        for recipient in recipients:
+            if HEADER + recipient < len(self._map):
+                self[recipient] = Mark.NONE
         self._map.flush()
 
     def whole(self) -> bytes:

@@ -6,27 +6,55 @@ Reads only. The numbers add up: mail = the sum of the ledger's states + not yet 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
 
+from pipelines.campaigns.bundle import load
 from pipelines.contacts.address import normalise
+from pipelines.delivery.doubts import history
+from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
-from pipelines.delivery.states import State
+from pipelines.delivery.states import Source, State
+from pipelines.errors import SendHeld
 from pipelines.schema import AUDIENCE, ENGAGEMENT_EVENTS, SENDS
 from pipelines.workspace import Workspace
 
 UNCLAIMED = "unclaimed"
+SAID = {
+    State.CONFIRMED_SENT: "confirmed sent",
+    State.CONFIRMED_UNSENT: "confirmed unsent",
+    State.WAIVED_SKIP: "left at that",
+    State.WAIVED_RESEND: "let have a second copy",
+}
+WORDS = {
+    Source.EVENT: "an event",
+    Source.SINK: "what the sink has",
+    Source.RELAY_LOG: "the relay's log",
+    Source.PERSON: "a person's word",
+    Source.POLICY: "the campaign's policy",
+}
+# Something left for the relay.
+GONE = (
+    State.ACCEPTED, State.IN_DOUBT, State.CONFIRMED_SENT, State.WAIVED_SKIP, State.WAIVED_RESEND,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Status:
-    """One campaign: people by decision and state, and who is in doubt by id."""
+    """One campaign: people by decision and state, who is in doubt by id, and who has which version."""
 
     campaign: str
     counts: dict[str, int]
     in_doubt: list[int]
+    # Content hash of an approval → how many have its message or may have it.
+    bundles: dict[str, int]
+    # To whom a second copy went, or goes, though they may have the first.
+    resent: int = 0
+    # Copies for seeds, by what became of them.
+    seeds: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -39,7 +67,15 @@ def status(key: str, workspace: Workspace) -> Status:
     doubt = sends.filter(state=State.IN_DOUBT.value)["contact_id"].sort().to_list()
     decisions = dict(audience.group_by("decision").len().sort("decision").rows())
     states = dict(sends.group_by("state").len().sort("len", descending=True).rows())
-    return Status(key, {**decisions, **states}, doubt)
+    gone = sends.filter(pl.col("state").is_in(GONE)).drop_nulls("bundle")
+    bundles = dict(gone.group_by("bundle", maintain_order=True).len().rows())
+    resent = sends.filter("was_resent").height
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    seeds: dict[str, int] = {}
+    if path.exists():
+        with closing(Ledger(path)) as ledger:
+            seeds = dict(ledger.ask("select state, count(*) from seeds group by state"))
+    return Status(key, {**decisions, **states}, doubt, bundles, resent, seeds)
 
 
 def unaccounted(key: str, workspace: Workspace) -> int:
@@ -81,10 +117,38 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
         reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
         reply = f", reply {row['reply_class']}" if row["reply_class"] else ""
         attempts = "1 attempt" if row["attempts"] == 1 else f"{row['attempts']} attempts"
-        lines.append(f"{at} {row['state'].replace('_', ' ')}{reason} after {attempts}{reply}")
+        version = f", with {_version(key, row['bundle'], workspace)}" if row["bundle"] else ""
+        told = f"{row['state'].replace('_', ' ')}{reason} after {attempts}{reply}{version}"
+        lines.append(f"{at} {told}")
     if not lines:
         return []
+    lines += _settlements(key, contact_id, workspace)
     return [*lines, *_deeds(key, contact_id, workspace), *_decisions(audience, workspace)]
+
+
+def _settlements(key: str, contact_id: int, workspace: Workspace) -> Iterator[str]:
+    """What settled them each time they were in doubt, and by whom."""
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    if not path.exists():
+        return
+    with closing(Ledger(path)) as ledger:
+        known = history(ledger, contact_id)
+    for each in known:
+        detail = f" ({each.detail})" if each.detail else ""
+        by = f", {each.by}" if each.by else ""
+        told = f"{SAID[each.state]} by {WORDS[each.source]}{detail}{by}"
+        yield f"{each.at:%Y-%m-%d %H:%M} was in doubt: {told}"
+
+
+def _version(key: str, name: str, workspace: Workspace) -> str:
+    try:
+        bundle = load(key, workspace.home.approvals, name)
+    except SendHeld:
+        bundle = None
+    if bundle is None:
+        return f"the message of an approval that is gone ({name[:12]})"
+    by, at = bundle.approved_by, bundle.approved_at
+    return f"the message that {by} approved on {at:%Y-%m-%d %H:%M} ({name[:12]})"
 
 
 def _deeds(key: str, contact_id: int, workspace: Workspace) -> Iterator[str]:

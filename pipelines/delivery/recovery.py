@@ -8,11 +8,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from pipelines.delivery.marks import Mark
-from pipelines.delivery.states import State
+from pipelines.delivery.states import TO_RESEND, Source, State
 
 RECOVERED_RETRY = timedelta(minutes=5)
 # The reason of those whom a person lets be tried once more.
 TRIED_AGAIN = "tried_again"
+SOURCES = frozenset(Source)
 # Marks that say something left for the relay; a byte nobody wrote counts as one, as in marks.py.
 WENT_OUT = bytes(value >= Mark.DOT for value in range(256))
 
@@ -33,8 +34,10 @@ def recovered(mark: Mark | None, retry: int | None) -> tuple[State, str | None, 
 
 def is_contradicted(state: str, reason: str | None, mark: int) -> bool:
     """Whether a mark says more than a row from which somebody would be sent to again."""
-    if state == State.CONFIRMED_UNSENT:
-        return mark == Mark.ACCEPTED  # its dot was the one in doubt
+    if state in TO_RESEND:
+        # The mark of the try in doubt was taken back when it was settled; a ledger from before that was
+        # done still has its dot.
+        return mark == Mark.ACCEPTED or (mark >= Mark.DOT and reason in SOURCES)
     if state != State.DEFERRED:
         return False
     # Who was refused and is tried again by a person's word has the mark of the refusal.

@@ -14,16 +14,18 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.campaigns.bundle import load_current
 from pipelines.delivery.export import audience_size, candidates_of, export
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.pausing import Paused, paused
 from pipelines.delivery.relay import probe
+from pipelines.delivery.resolving import resend_after_its_time
 from pipelines.delivery.routes import Routes, Way
 from pipelines.delivery.states import FINAL, State
 from pipelines.delivery.workers import SendOrder, Tally, send_by
-from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
+from pipelines.errors import LedgerRefused, Problem, RelayUnavailable, SendHeld
 from pipelines.schema import LEDGER_HEADS, UTC_TIME
 from pipelines.settings import DeliveryMode, Settings, machine_id
 
@@ -54,7 +56,8 @@ def send(order: SendOrder) -> SendResult:
     ways = answering(order.routes)
     lock = CampaignLock(space.home.ledgers / f"{key}.lock")
     try:
-        # Under the lock: a plan may have been under way.
+        # Under the lock: a plan or an amendment may have been under way.
+        _still_approved(order)
         size = audience_size(key, space.lake)
         counts, before, epoch = _sent(order, ways, size, lock)
     finally:
@@ -74,6 +77,9 @@ def _sent(
         ledger = _ledger(order, marks)
         try:
             epoch = _begin(order, ledger, marks)
+            resend_after_its_time(order.bundle, ledger, marks, space)
+            if order.at_start is not None:
+                order.at_start(ledger)
             known = ledger.counts()
             tally = Tally(order, size, _final(known))
             try:
@@ -85,6 +91,15 @@ def _sent(
             ledger.close()
     finally:
         marks.close()
+
+
+def _still_approved(order: SendOrder) -> None:
+    """Raises SendHeld when what was read before the lock was held is not what is approved now."""
+    key = order.bundle.key
+    current = load_current(key, order.workspace.home.approvals)
+    if current is None or current.content_hash != order.bundle.content_hash:
+        do = f"Nobody was mailed. Run it again: lettermill campaign send {key}"
+        raise SendHeld(f"{key} was approved anew while its send began", do=do)
 
 
 def answering(routes: Routes) -> list[Way]:
@@ -138,7 +153,7 @@ def _ledger(order: SendOrder, marks: Marks) -> Ledger:
     if problems:
         ledger.doubt(candidates_of(key, space.lake), at=space.clock.now())
         ledger.set_meta(epoch=str(max(head, ledger.epoch)))
-    ledger.set_meta(**here, bundle=order.bundle.content_hash)
+    ledger.set_meta(**here)
     return ledger
 
 
@@ -175,7 +190,7 @@ def _begin(order: SendOrder, ledger: Ledger, marks: Marks) -> int:
     """Settle what a dead run left and raise the epoch: in the ledger first, then in the lake."""
     space = order.workspace
     now = space.clock.now()
-    epoch = ledger.begin_epoch(marks=marks, at=now)
+    epoch = ledger.begin_epoch(marks=marks, at=now, bundle=order.bundle.content_hash)
     head = {
         "campaign": order.bundle.key,
         "epoch": epoch,

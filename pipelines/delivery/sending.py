@@ -5,37 +5,28 @@ Whoever asks (an asset, the command, a test) comes through here, so no caller ca
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from email.parser import BytesHeaderParser
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
-from pipelines.delivery import approval, sink
+from pipelines.delivery import approval
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.exchangers import knowing
 from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
-from pipelines.delivery.pausing import hold_when_paused, resume
-from pipelines.delivery.relay import Relay
-from pipelines.delivery.routes import Routes, Way, load_routes
+from pipelines.delivery.pausing import hold_when_paused, paused, resume
+from pipelines.delivery.resolving import ask_when_over
+from pipelines.delivery.seeds import at_start
 from pipelines.delivery.sender import SendResult, send
 from pipelines.delivery.states import State
+from pipelines.delivery.way_out import home_at, routes_of
 from pipelines.delivery.workers import Progress, SendOrder
 from pipelines.errors import LedgerRefused, Problem, SendHeld
-from pipelines.message.fill import message_id
-from pipelines.settings import DeliveryMode
 from pipelines.workspace import Workspace
-
-PROBE_SECONDS = 5
-SENT, UNSENT = State.CONFIRMED_SENT, State.CONFIRMED_UNSENT
 
 
 @dataclass(frozen=True)
@@ -76,13 +67,24 @@ def _send(
             ended = _give_up(bundle, workspace)
             if not ended.unclaimed:
                 return ended
-        hold_when_overdue(bundle, workspace)
+        if not left_to_do(bundle, workspace).is_only_in_doubt:
+            hold_when_overdue(bundle, workspace)
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
     with routes_of(workspace, bundle.brand.name) as routes:
-        known = knowing(routes, key, workspace)
-        return send(SendOrder(bundle, workspace, known, consent.ledger, progress))
+        order = SendOrder(
+            bundle,
+            workspace,
+            knowing(routes, key, workspace),
+            consent.ledger,
+            progress,
+            at_start(bundle, workspace),
+        )
+        result = send(order)
+    if not result.unclaimed and not left_to_do(bundle, workspace).unfinished:
+        ask_when_over(bundle, result.counts.get(State.IN_DOUBT.value, 0), workspace)
+    return replace(result, paused=paused(workspace.home.ledgers, key))
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
@@ -104,7 +106,7 @@ def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
 
 def _planned(bundle: Bundle, workspace: Workspace) -> int:
     """How many are to be mailed. Raises SendHeld when they were planned under another approval."""
-    other = pl.col("bundle") != bundle.content_hash
+    other = ~pl.col("bundle").is_in(bundle.versions)
     planned = mailed(bundle.key, workspace.lake).select(pl.len(), other.any().alias("is_other"))
     size, is_other = pl.DataFrame(planned.collect()).row(0)
     if not is_other:
@@ -112,73 +114,3 @@ def _planned(bundle: Bundle, workspace: Workspace) -> int:
     told = "was planned under an earlier approval than the one in force"
     do = f"Nobody was mailed. Plan it anew: materialise campaigns/audience for {bundle.key}"
     raise SendHeld(f"{bundle.key} is held", [Problem("audience", told)], do=do)
-
-
-def resolve(key: str, workspace: Workspace) -> dict[str, int]:
-    """Settle who is in doubt by what the sink received; returns how many were sent and unsent.
-
-    The sink is ours and keeps every message: what it has not, nobody got, and the next send goes out.
-    """
-    bundle = approval.approved(key, workspace)
-    if workspace.settings.delivery_mode is not DeliveryMode.SINK:
-        raise SendHeld(
-            f"{key} was not sent to the sink", do="Evidence of other relays is not read yet"
-        )
-    lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
-    try:
-        ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
-        if ledger.meta("delivery") not in (None, DeliveryMode.SINK.value):
-            do = "Evidence of other relays is not read yet"
-            raise SendHeld(
-                f"{key} was not sent to the sink; what the sink holds proves nothing", do=do
-            )
-        verdicts = list(_verdicts(bundle, ledger, workspace))
-        ledger.resolve(verdicts, at=workspace.clock.now())
-        export(key, ledger, workspace)
-        ledger.close()
-    finally:
-        lock.release()
-    states = [state for _, state in verdicts]
-    return {state.value: states.count(state) for state in (SENT, UNSENT)}
-
-
-def _verdicts(bundle: Bundle, ledger: Ledger, workspace: Workspace) -> Iterator[tuple[int, State]]:
-    received = _received(workspace)
-    domain = str(bundle.message["message_id_domain"])
-    key = workspace.home.key("links")
-    for row in ledger.rows(State.IN_DOUBT):
-        name = message_id(bundle.key, row["contact_id"], key, domain)
-        yield row["contact_id"], SENT if name in received else UNSENT
-
-
-def _received(workspace: Workspace) -> set[str]:
-    """The Message-ID of everything the sink holds."""
-    found = set()
-    for folder in ("new", "cur"):
-        for path in (workspace.home.sink / folder).glob("*"):
-            with path.open("rb") as file:
-                found.add(str(BytesHeaderParser().parse(file)["Message-ID"]).strip())
-    return found
-
-
-@contextmanager
-def routes_of(workspace: Workspace, brand: str) -> Iterator[Routes]:
-    """Where this mode hands a brand's mail over, and how fast: the home's sink, started if need be, or
-    the relays."""
-    settings = workspace.settings
-    if settings.delivery_mode is not DeliveryMode.SINK:
-        yield load_routes(settings, brand=brand)
-        return
-    with sink.running(workspace.home, settings) as (host, port):
-        yield Routes((Way("sink", Relay(host, port)),))
-
-
-def home_at(url: str) -> str | None:
-    """The id of the home whose edge answers at a public URL."""
-    try:
-        address = f"{url}/.well-known/lettermill"
-        with urllib.request.urlopen(address, timeout=PROBE_SECONDS) as answer:  # noqa: S310
-            found = json.load(answer).get("home_id")
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, str) else None

@@ -13,8 +13,8 @@ from pipelines.delivery.pace import Pace
 from pipelines.delivery.relay import Relay, connect, unavailable
 from pipelines.delivery.routes import FILE, Way
 from pipelines.delivery.sender import answering
-from pipelines.delivery.sending import home_at, routes_of
 from pipelines.delivery.shaper import Shaper
+from pipelines.delivery.way_out import home_at, routes_of
 from pipelines.errors import RelayUnavailable
 from pipelines.message.headers import envelope_address
 from pipelines.workspace import Workspace

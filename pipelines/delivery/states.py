@@ -18,14 +18,27 @@ class State(StrEnum):
     IN_DOUBT = "in_doubt"
     CONFIRMED_SENT = "confirmed_sent"
     CONFIRMED_UNSENT = "confirmed_unsent"
-    WAIVED = "waived"
+    WAIVED_SKIP = "waived_skip"
+    WAIVED_RESEND = "waived_resend"
     WITHHELD = "withheld"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
 
 
+# Who was in doubt and is sent to: nobody got it, or somebody said that twice is better than never.
+TO_RESEND = frozenset({State.CONFIRMED_UNSENT, State.WAIVED_RESEND})
 # From these nobody is mailed again, unless evidence says that an in-doubt message never arrived.
-FINAL = frozenset(State) - {State.CLAIMED, State.DEFERRED, State.CONFIRMED_UNSENT}
+FINAL = frozenset(State) - {State.CLAIMED, State.DEFERRED, *TO_RESEND}
+
+
+class Source(StrEnum):
+    """What settled somebody in doubt; the reason of their row from then on."""
+
+    EVENT = "event"
+    SINK = "sink"
+    RELAY_LOG = "relay_log"
+    PERSON = "person"
+    POLICY = "policy"
 
 
 # Tuples, since a send makes one of each for everybody: a frozen dataclass takes three times as long.

@@ -14,7 +14,7 @@ from pipelines.delivery.single import hand_over, permitted
 from pipelines.errors import Problem, Refused, SendHeld
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.dkim_keys import signer_for
-from pipelines.message.fill import Filler
+from pipelines.message.fill import Filler, Recipient
 from pipelines.message.preview import NO_KEY
 from pipelines.message.previewing import Desk, sampled
 from pipelines.workspace import Workspace
@@ -45,27 +45,11 @@ def send_trial(
     space = workspace
     desk = Desk(space.lake, space.home, space.project, space.settings.public_url)
     campaign, message, recipient = sampled(key, desk, now=space.clock.now(), contact=contact)
-    target = _target(to, campaign.topic, campaign.brand, workspace)
-    marked, moment = _as_test(message), int(space.clock.now().timestamp())
-    signer = signer_for(message.sender_address, space.home.keys)
-
-    def filler(variant: str) -> Filler:
-        # Each with a Message-ID of its own: of two with one, a mailbox shows the first.
-        name = f"{key}-test-{moment}-{variant}"
-        return Filler(
-            marked,
-            public_url=space.settings.public_url,
-            campaign=name,
-            link_key=NO_KEY,
-            signer=signer,
-        )
-
-    addressed = replace(recipient, address=target, is_tracked=False)
+    target = target_of(to, campaign.topic, campaign.brand, workspace)
+    name = f"{key}-test-{int(space.clock.now().timestamp())}"
+    addressed = replace(recipient, address=target)
     try:
-        written = [
-            (variant, filler(variant).write(replace(addressed, variant=variant)).raw)
-            for variant in message.subjects
-        ]
+        written = copies(message, addressed, mark=MARK, name=name, workspace=space)
     except Refused as refused:
         raise SendHeld(
             f"no test of {key} can be made as contact {recipient.contact_id}",
@@ -85,14 +69,40 @@ def send_trial(
     ]
 
 
-def _as_test(message: CompiledMessage) -> CompiledMessage:
+def copies(
+    message: CompiledMessage, recipient: Recipient, *, mark: str, name: str, workspace: Workspace
+) -> list[tuple[str, bytes]]:
+    """Each variant of a message for one recipient, marked, with links and pixel that count nowhere.
+
+    name  of these copies; each variant has a Message-ID of its own by it, since of two with one a
+          mailbox shows the first
+
+    Raises Refused for a value that no message can hold.
+    """
+    marked = _marked(message, mark)
+    signer = signer_for(message.sender_address, workspace.home.keys)
+    written = []
+    for variant in message.subjects:
+        filler = Filler(
+            marked,
+            public_url=workspace.settings.public_url,
+            campaign=f"{name}-{variant}",
+            link_key=NO_KEY,
+            signer=signer,
+        )
+        letter = filler.write(replace(recipient, variant=variant, is_tracked=False))
+        written.append((variant, letter.raw))
+    return written
+
+
+def _marked(message: CompiledMessage, mark: str) -> CompiledMessage:
     """The message with a mark before its subjects, in every language."""
-    subjects = {variant: MARK + subject for variant, subject in message.subjects.items()}
-    translations = {name: _as_test(each) for name, each in message.translations.items()}
+    subjects = {variant: mark + subject for variant, subject in message.subjects.items()}
+    translations = {name: _marked(each, mark) for name, each in message.translations.items()}
     return message.model_copy(update={"subjects": subjects, "translations": translations})
 
 
-def _target(to: str, topic: str, brand: str, workspace: Workspace) -> str:
+def target_of(to: str, topic: str, brand: str, workspace: Workspace) -> str:
     """Where it goes in this mode. Raises SendHeld for whoever must not be mailed."""
     try:
         normalised = normalise(to)

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.campaigns.bundle import Bundle
+from pipelines.campaigns.bundle import Bundle, load
+from pipelines.delivery.ledger import bundle_of
 from pipelines.errors import Refused
 from pipelines.lake import Lake
 from pipelines.message.compiled import CompiledMessage
@@ -33,17 +34,29 @@ class Viewing:
     _fillers: dict[str, tuple[Filler, CompiledMessage]] = field(default_factory=dict)
 
     def page(self, bundle: Bundle, contact_id: int, *, now: datetime) -> str | None:
-        """The HTML of one person's message; None when they got none, or nothing is known of them any more."""
+        """The HTML of one person's message; None when they got none, or nothing is known of them any more.
+
+        bundle  the approval in force; who got what was amended afterwards sees what they got
+        """
         row = self._row(bundle, contact_id)
         if row is None:
             return None
-        filler, message = self._filler(bundle)
+        filler, message = self._filler(self._got(bundle, contact_id))
         try:
             page = filler.page(recipient_of(row, variant=row["variant"], date=now))
         except Refused:
             return None
         pictures = {name: each for part in message.every() for name, each in part.pictures.items()}
         return shown(page.html, pictures)
+
+    def _got(self, bundle: Bundle, contact_id: int) -> Bundle:
+        if not bundle.amends:
+            return bundle
+        path = self.home.ledgers / f"{bundle.key}.sqlite"
+        name = bundle_of(path, contact_id) if path.exists() else None
+        if name is None or name == bundle.content_hash:
+            return bundle
+        return load(bundle.key, self.home.approvals, name) or bundle
 
     def _row(self, bundle: Bundle, contact_id: int) -> dict[str, Any] | None:
         lake = Lake(self.home.lake)

@@ -104,6 +104,18 @@ class Connection(asyncio.Protocol):
             outcome = await self._step_by_step(self._commands(sender, recipient))
         return await self._body(message, before_dot) if outcome is None else outcome
 
+    async def rehearse(self, sender: str, recipient: str, message: bytes) -> Outcome | None:
+        """Say all of a message but its end, and hang up; the reply that refused it before, if one did.
+
+        Not even its last line is whole, so that no server takes it for one. Raises as `transmit` does.
+        """
+        outcome = await self._step_by_step(self._commands(sender, recipient))
+        if outcome is None:
+            self._transport.write(on_the_wire(message).removesuffix(b"\r\n"))
+            await self._drained()
+            self._transport.close()
+        return outcome
+
     def has_begun(self, sender: str, recipient: str) -> bool:
         """Whether this envelope is under way already, behind the last message's dot."""
         return self._ahead == (sender, recipient) and not self.is_lost

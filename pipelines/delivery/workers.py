@@ -1,6 +1,6 @@
 """The workers of one run: started for a relay, listened to, and ended with it.
 
-Another relay is tried for what the first does not take any more. Knows nothing of the ledger.
+Another relay is tried for what the first does not take any more. Asks nothing of the ledger.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import news
+from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.news import News
 from pipelines.delivery.pausing import is_paused
@@ -39,13 +40,17 @@ Progress = Callable[[News], None]
 
 @dataclass(frozen=True)
 class SendOrder:
-    """One run of one campaign. `progress` hears how it comes along."""
+    """One run of one campaign. `progress` hears how it comes along.
+
+    at_start  done with the ledger once this run holds it, before anybody is claimed
+    """
 
     bundle: Bundle
     workspace: Workspace
     routes: Routes
     accept_ledger: bool = False
     progress: Progress | None = None
+    at_start: Callable[[Ledger], None] | None = None
 
 
 def send_by(

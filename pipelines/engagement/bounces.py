@@ -1,4 +1,4 @@
-"""Read a delivery status notification (RFC 3464): whom it is about, and whether it is for good.
+"""Read a delivery status notification (RFC 3464): whom it is about, and whether it arrived, or never will.
 
 Pure. Mail from strangers comes in here, so nothing in it is trusted: a report counts only when it
 carries a return path or an unsubscribe token signed by this home. Reading never raises.
@@ -21,6 +21,8 @@ STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 TOKEN_IN_LINK = re.compile(r"/u/([A-Za-z0-9_-]{20,400})")
 # Of the 5.x.x only these say that there is no such mailbox; the rest is policy, size, content.
 HARD = frozenset({"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"})
+# A mailbox has it, the next server has it, a list has it: whoever says so had taken it over.
+FAILED, TAKEN = "failed", frozenset({"delivered", "relayed", "expanded"})
 ADDRESSED = ("To", "Delivered-To", "X-Original-To", "Envelope-To")
 
 
@@ -30,12 +32,13 @@ class BounceReport:
 
     status: str  # such as 5.1.1; '' when none was given
     is_hard: bool
+    is_delivered: bool
     local_parts: tuple[str, ...]
     unsubscribe_tokens: tuple[str, ...]
 
 
 def read_report(raw: bytes) -> BounceReport | None:
-    """The report in a message, or None when it is none or reports no failure."""
+    """The report in a message, or None when it is none, or reports neither a failure nor a delivery."""
     if len(raw) > MAX_REPORT_BYTES:
         return None
     try:
@@ -50,23 +53,25 @@ def _read(raw: bytes) -> BounceReport | None:
     parts = list(message.walk())
     fields = [part for part in parts if part.get_content_type() == "message/delivery-status"]
     groups = [group for part in fields for group in _groups(part)]
-    failed = [group for group in groups if _text(group, "Action").strip().lower() == "failed"]
-    if not failed:
+    failed = [group for group in groups if _action(group) == FAILED]
+    told = failed or [group for group in groups if _action(group) in TAKEN]
+    if not told:
         return None
-    status = _status(failed)
+    status = _status(told)
     returned = [part for part in parts if part is not message]
     named = (_text(message, name) for name in ADDRESSED)
     paths = (_text(part, "Return-Path") for part in returned)
     return BounceReport(
         status=status,
-        is_hard=status in HARD,
+        is_hard=bool(failed) and status in HARD,
+        is_delivered=not failed,
         local_parts=tuple(dict.fromkeys(_local_parts([*named, *paths]))),
         unsubscribe_tokens=tuple(dict.fromkeys(_unsubscribe_tokens(returned))),
     )
 
 
 def recipient(report: BounceReport, campaigns: Iterable[str], key: bytes) -> tokens.Token | None:
-    """Who did not get which campaign, proved by our signature; None when nothing proves it."""
+    """Whom a report is about and of which campaign, proved by our signature; None when nothing proves it."""
     known = list(campaigns)
     for local in report.local_parts:
         if token := tokens.read_return_path(local, known, key):
@@ -75,6 +80,10 @@ def recipient(report: BounceReport, campaigns: Iterable[str], key: bytes) -> tok
         if token := tokens.read(text, tokens.Purpose.UNSUBSCRIBE, key):
             return token
     return None
+
+
+def _action(group: Message) -> str:
+    return _text(group, "Action").strip().lower()
 
 
 def _groups(part: Message) -> list[Message]:

@@ -31,10 +31,12 @@ class Kind(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
+    # A relay's or a mailbox's own word that it took the message (RFC 3464: delivered, relayed, expanded).
+    DELIVERY = "delivery"
 
 
 # Said once and meant once, however often it is heard: told by content, not by the single request.
-SAID_ONCE = frozenset({Kind.UNSUBSCRIBE, Kind.BOUNCE, Kind.COMPLAINT})
+SAID_ONCE = frozenset({Kind.UNSUBSCRIBE, Kind.BOUNCE, Kind.COMPLAINT, Kind.DELIVERY})
 
 
 class Hit(BaseModel):

@@ -7,7 +7,7 @@ Knows which file is the body and how the steps follow each other. Each step is a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +54,16 @@ _TWICE = re.compile(r"^(.+ <[^>\n]+>)\n\n(?=\1$)", re.MULTILINE)
 
 
 def compile_message(
-    campaign: Campaign, *, project: Path, folder: Path | None = None
+    campaign: Campaign, *, project: Path, folder: Path | None = None, links: Sequence[str] = ()
 ) -> CompiledMessage:
     """The message of a campaign. Raises TemplateInvalid with files and lines, CampaignInvalid
     when topic or brand cannot be read.
 
     folder  where its body lies, a folder of the project; the campaign's own otherwise
+    links   addresses that keep their numbers: of a message that some have already
     """
     bodies = translations(folder or folder_of(project, campaign.slug))
-    first = _Compilation(campaign, project, folder)
+    first = _Compilation(campaign, project, folder, links=list(links))
     found = list(problems(campaign, first.brand, first.folder, bodies))
     if found:
         raise first.invalid(found)
@@ -72,13 +73,13 @@ def compile_message(
     # One after the other into one list of links: a number means the same address in all of them.
     others = {
         language.lower(): _Compilation(
-            campaign, project, folder, body=body, language=language, links=first.links
+            campaign, project, folder, body=body, language=language, links=first.links.addresses
         ).message()
         for language, body in bodies.items()
     }
-    links = {"links": first.links.addresses}
-    translated = {name: each.model_copy(update=links) for name, each in others.items()}
-    return message.model_copy(update={**links, "translations": translated})
+    all_links = {"links": first.links.addresses}
+    translated = {name: each.model_copy(update=all_links) for name, each in others.items()}
+    return message.model_copy(update={**all_links, "translations": translated})
 
 
 def compile_example(source: str, campaign: Campaign, *, project: Path) -> CompiledMessage:
@@ -98,7 +99,7 @@ class _Compilation:
         example: str | None = None,
         body: str | None = None,
         language: str = "",
-        links: Links | None = None,
+        links: list[str] | None = None,
     ) -> None:
         self.campaign = campaign
         self.project = project
@@ -109,7 +110,7 @@ class _Compilation:
         self.translation = language
         self.language = language or self.brand.languages[0]
         self.tags = Tags()
-        self.links = Links(self.tags, links.addresses if links else [])
+        self.links = Links(self.tags, [] if links is None else links)
         self.loader = ProjectLoader([self.folder, project / TEMPLATES], project, self.tags)
         self.pictures = Pictures(self.loader.find)
         self.body = EXAMPLE if example is not None else body or written_body(self.folder)

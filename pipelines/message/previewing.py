@@ -119,11 +119,24 @@ def sampled(
     """
     campaign = load(desk.project, slug_of(campaign_key(key)))
     message = compile_message(campaign, project=desk.project)
-    audience = _audience(desk.lake, key)
+    return campaign, message, somebody(key, desk.lake, campaign, message, now=now, contact=contact)
+
+
+def somebody(
+    key: str,
+    lake: Lake,
+    campaign: Campaign,
+    message: CompiledMessage,
+    *,
+    now: datetime,
+    contact: int | None = None,
+) -> Recipient:
+    """One contact to fill a message for that somebody else gets. Raises SendHeld without any."""
+    audience = _audience(lake, key)
     if contact is None:
-        found = _samples(desk.lake, audience, campaign, now=now)
+        found = _samples(lake, audience, campaign, now=now)
     else:
-        rows = desk.lake.read("core.contacts").filter(pl.col("contact_id") == contact).lazy()
+        rows = lake.read("core.contacts").filter(pl.col("contact_id") == contact).lazy()
         extras = audience.lazy().select("contact_id", "fields")
         row = rows.join(extras, on="contact_id", how="left").collect()
         found = [
@@ -135,7 +148,7 @@ def sampled(
         raise SendHeld(told, do="Load contacts first: lettermill source load, or name another")
     # Nobody's own code goes into a test, and before an audience is frozen nobody has one.
     fields = {**found[0].fields, **message.samples}
-    return campaign, message, replace(found[0], fields=fields)
+    return replace(found[0], fields=fields)
 
 
 def _audience(lake: Lake, key: str) -> pl.DataFrame:

@@ -156,13 +156,10 @@ def build(
 
 
 def _approval(key: str, *, lake: Lake, home: Home, version: int | None) -> Bundle:
-    """The approval the audience was planned under; before that, the current one."""
+    """The approval the audience was planned under, as amended; before that, the current one."""
     planned = lake.read("campaigns.audience", version).filter(pl.col("campaign") == key)
     hashes = pl.DataFrame(planned.select("bundle").drop_nulls().unique().collect())["bundle"]
-    if len(hashes) == 1:
-        bundle = bundles.load(key, home.approvals, hashes[0])
-    else:
-        bundle = bundles.load_current(key, home.approvals)
+    bundle = bundles.load_planned(key, home.approvals, hashes.to_list() if len(hashes) == 1 else [])
     if bundle is None:
         do = f"Approve it: lettermill campaign approve {key}"
         raise CampaignInvalid(f"{key} was never approved here: there is nothing to report", do=do)

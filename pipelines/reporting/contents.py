@@ -271,7 +271,7 @@ def _excluded(report: CampaignReport) -> Part | None:
 def _raw(report: CampaignReport) -> Part | None:
     rows = tuple(
         (
-            f"{kind.capitalize()}s",
+            "Deliveries told" if kind == "delivery" else f"{kind.capitalize()}s",
             number(each.events),
             number(each.human_events),
             number(each.human_people),

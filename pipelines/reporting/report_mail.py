@@ -20,7 +20,7 @@ import polars as pl
 
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.single import hand_over, permitted
-from pipelines.delivery.states import State
+from pipelines.delivery.states import TO_RESEND, State
 from pipelines.lake import Lake
 from pipelines.message.dkim_keys import signer_for
 from pipelines.message.headers import encode_text, envelope_address, mailbox, one_line
@@ -37,7 +37,12 @@ TEMPLATE = "campaign_mail.html.j2"
 # What a mail program shows without scrolling sideways; the pictures are twice as fine.
 PICTURE = 552
 SUBJECT_CHARACTERS = 120
-UNFINISHED = (UNCLAIMED, State.CLAIMED.value, State.DEFERRED.value, State.CONFIRMED_UNSENT.value)
+UNFINISHED = (
+    UNCLAIMED,
+    State.CLAIMED.value,
+    State.DEFERRED.value,
+    *(each.value for each in TO_RESEND),
+)
 
 
 class Edition(StrEnum):

@@ -42,6 +42,7 @@ def _rows(report: CampaignReport) -> Iterator[dict[str, object]]:
         yield _row(ALL, f"excluded_{reason}", Rate(people, candidates, None))
     for state, people in sorted(report.states.items()):
         yield _row(ALL, f"state_{state}", Rate(people, report.all.people, None))
+    yield _row(ALL, "resent", Rate(report.tally.resent, report.all.people, None))
     for kind, events in report.tally.events.items():
         yield _row(ALL, f"{kind}_events", Rate(events.human_events, events.events, None))
 

@@ -91,6 +91,8 @@ class Tally:
     # Rows of the sends table that say something, and how many are second rows of a contact.
     settled: int
     repeated: int
+    # Who was sent a second copy, or is to be, though they may have the first.
+    resent: int
     first_sent_at: datetime | None
     events: Mapping[str, Events]
     links: tuple[Link, ...]
@@ -132,6 +134,7 @@ def tally(question: Question, *, lake: Lake, pins: Pins) -> Tally:
             fates={(row["decision"], row["reason"], row["state"]): row["people"] for row in fates},
             settled=sends["settled"],
             repeated=sends["repeated"],
+            resent=sends["resent"],
             first_sent_at=first,
             events={row["kind"]: Events(**row) for row in _rows(connection, "events", named)},
             links=_links(question, _rows(connection, "links", named)),

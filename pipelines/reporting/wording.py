@@ -21,7 +21,8 @@ STATES = {
     "cancelled": "cancelled",
     "claimed": "being sent",
     "confirmed_unsent": "not sent (confirmed)",
-    "waived": "in doubt, let go",
+    "waived_skip": "in doubt, left at that",
+    "waived_resend": "in doubt, to get a second copy",
     UNCLAIMED: "not yet sent",
 }
 # Groups that could show nothing below this difference are no groups.
@@ -145,6 +146,15 @@ def notes(report: CampaignReport) -> list[str]:
         said.append(
             f"{people(report.states['in_doubt'])} may or may not have got it: the connection broke at"
             " the wrong moment. They are not counted as sent, and are not mailed again by themselves."
+        )
+    if report.tally.resent:
+        said.append(
+            f"{people(report.tally.resent)} may have got it twice: they were in doubt, and a second copy"
+            " was sent to them on purpose, with the same Message-ID."
+        )
+    if report.bundle.amends:
+        said.append(
+            "The message was amended while it was being sent: those who got it first have another."
         )
     if report.bundle.campaign.as_of:
         said.append(

@@ -39,6 +39,7 @@ USUAL = {
     "rset": b"250 2.0.0 ok",
     "quit": b"221 2.0.0 bye",
 }
+Copied = Callable[..., Demo]
 Reply = bytes | None | Callable[[int], bytes | None]
 
 
@@ -54,6 +55,7 @@ class Scripted:
     counts: Counter[str] = field(default_factory=Counter)
     commands: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    unended: list[bytes] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     said: bytes = b""
 
@@ -81,6 +83,7 @@ class Scripted:
             line = await reader.readline()
             body += line
         if not line:
+            self.unended.append(bytes(body))
             return False
         self.bodies.append(bytes(body))
         return self._say("dot", writer)
@@ -175,10 +178,20 @@ def sent(_sent: Demo, tmp_path: Path) -> Demo:
 
 
 @pytest.fixture
-def demo(shop: Demo, tmp_path: Path) -> Demo:
+def demo(another: Copied, tmp_path: Path) -> Demo:
     """A shop of one's own, ready to send, with one worker and two connections."""
-    shutil.copytree(shop.home.root.parent, tmp_path / "shop")
-    return _at(tmp_path / "shop", shop)
+    return another(tmp_path / "shop")
+
+
+@pytest.fixture(scope="session")
+def another(shop: Demo) -> Copied:
+    """`another(folder)`: a shop like it there; `another(folder, like)`: one like that one."""
+
+    def made(root: Path, like: Demo = shop) -> Demo:
+        shutil.copytree(like.home.root.parent, root)
+        return _at(root, like)
+
+    return made
 
 
 def _at(root: Path, like: Demo) -> Demo:

@@ -19,7 +19,8 @@ from pipelines.clock import SystemClock
 from pipelines.contacts.core import load_all
 from pipelines.delivery import approval, sink
 from pipelines.delivery.ledger import Ledger
-from pipelines.delivery.sending import Consent, resolve, send_campaign
+from pipelines.delivery.resolving import resolve
+from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.states import State
 from pipelines.demo.prepare import Demo, prepare
 from pipelines.errors import LettermillError
@@ -128,7 +129,7 @@ def test_after_kills_at_every_stage_nobody_got_it_twice_and_nobody_is_lost(
     twice_before = [name for name, count in received(demo).items() if count > 1]
     send_campaign(key, space, consent=LATE)
     sure_before = sum(received(demo).values())
-    settled = resolve(key, space)
+    settled = resolve(key, space).counts
     send_campaign(key, space, consent=LATE)
     found = received(demo)
 

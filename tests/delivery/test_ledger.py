@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipelines.delivery.claims import Shard, claim
+from pipelines.delivery.doubts import Verdict, doubts, settle
 from pipelines.delivery.export import export_sends, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.replies import Retry
 from pipelines.delivery.sending import Consent, send_campaign
-from pipelines.delivery.states import Candidate, Settlement, State
+from pipelines.delivery.states import TO_RESEND, Candidate, Settlement, Source, State
 from pipelines.demo.prepare import Demo
 from pipelines.errors import LedgerRefused
 
@@ -47,6 +48,7 @@ class Sending(RuleBasedStateMachine):
         self.at = NOON
         self.closed: set[str] = set()  # addresses nobody may be claimed for any more
         self.open: dict[int, Candidate] = {}
+        self.resent: set[int] = set()  # contacts who were let have a second copy
         self.begin()
 
     def begin(self) -> None:
@@ -117,12 +119,33 @@ class Sending(RuleBasedStateMachine):
     def evidence_comes_in(self, sent: bool) -> None:
         state = State.CONFIRMED_SENT if sent else State.CONFIRMED_UNSENT
         doubted = self.ledger.rows(State.IN_DOUBT)
+        hashes = {row["contact_id"]: row["address_hash"] for row in doubted}
+        verdicts = [
+            Verdict(each, state, Source.SINK)
+            for each in doubts(self.ledger)
+            if each.state is State.IN_DOUBT
+        ]
 
-        assert self.ledger.resolve([(r["contact_id"], state) for r in doubted], at=self.at) == len(
-            doubted
-        )
+        settled = settle(self.ledger, self.marks, verdicts, at=self.at)
+
+        # Of who had a second copy already, nothing proves that they got none.
+        open_again = {each.doubt.contact_id for each in verdicts if not each.doubt.was_resent}
+        assert settled.total() == (len(doubted) if sent else len(open_again))
         if not sent:
-            self.closed -= {row["address_hash"] for row in doubted}
+            self.closed -= {hashes[contact] for contact in open_again}
+
+    @rule()
+    def somebody_lets_them_have_a_second_copy(self) -> None:
+        known = [each for each in doubts(self.ledger) if each.state is State.IN_DOUBT]
+        hashes = {row["contact_id"]: row["address_hash"] for row in self.ledger.rows()}
+        words = [Verdict(each, State.WAIVED_RESEND, Source.PERSON) for each in known]
+
+        settle(self.ledger, self.marks, words, at=self.at, by="Ines")
+
+        again = [each.contact_id for each in known if not each.was_resent]
+        assert not self.resent & set(again)
+        self.resent |= set(again)
+        self.closed -= {hashes[contact] for contact in again}
 
     @rule()
     def time_passes(self) -> None:
@@ -146,7 +169,7 @@ class Sending(RuleBasedStateMachine):
 
         after = self.ledger.counts()
         assert after.get(State.CANCELLED, 0) - before.get(State.CANCELLED, 0) == count
-        assert not {State.DEFERRED, State.CONFIRMED_UNSENT, State.CLAIMED} & set(after)
+        assert not {State.DEFERRED, *TO_RESEND, State.CLAIMED} & set(after)
         self.closed |= {each.address_hash for each in EVERYBODY}
 
     @precondition(lambda self: not self.open)
@@ -326,6 +349,9 @@ def test_whatever_is_read_at_once_everybody_is_claimed_once(demo: Demo, window: 
         (Mark.REJECTED, "update sends set state = 'deferred', reason = 'tried_again'", 0),
         (Mark.DOT, "update sends set state = 'confirmed_unsent'", 0),
         (Mark.ACCEPTED, "update sends set state = 'confirmed_unsent'", 1),
+        (Mark.DOT, "update sends set state = 'confirmed_unsent', reason = 'sink'", 1),
+        (Mark.CLAIMED, "update sends set state = 'confirmed_unsent', reason = 'sink'", 0),
+        (Mark.DEFERRED, "update sends set state = 'waived_resend', reason = 'policy'", 1),
         (Mark.ACCEPTED, "update sends set state = 'claimed'", 0),
     ],
 )
@@ -340,3 +366,21 @@ def test_a_mark_that_says_more_than_its_row_tells_that_claims_were_lost(
         torn.execute(statement)
 
     assert ledger.contradicted(marks) == lost
+
+
+def test_every_start_says_whose_message_its_claims_get(fresh: tuple[Ledger, Marks, int]):
+    ledger, marks, _ = fresh
+    for bundle in ("first", None, "second"):
+        ledger.begin_epoch(marks=marks, at=NOON, bundle=bundle)
+
+    assert ledger.bundles() == {2: "first", 3: "first", 4: "second"}
+
+
+def test_a_ledger_from_before_there_were_several_messages_knows_its_one(
+    fresh: tuple[Ledger, Marks, int],
+):
+    ledger, marks, _ = fresh
+    ledger.set_meta(bundle="only")
+    ledger.begin_epoch(marks=marks, at=NOON, bundle="amended")
+
+    assert ledger.bundles() == {1: "only", 2: "amended"}

@@ -79,7 +79,9 @@ def test_the_story_of_a_recipient_is_told_from_plan_to_outcome(sent: Demo):
     planned, settled = why(sent.campaign, mailed["contact_id"], sent.workspace)
 
     assert planned.endswith(f"planned: mail, variant {mailed['variant']}")
-    assert settled.endswith("accepted after 1 attempt, reply accepted")
+    assert (
+        "accepted after 1 attempt, reply accepted, with the message that test approved" in settled
+    )
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def test_a_diagnostic_is_more_exact_than_a_vague_status() -> None:
     assert read.is_hard
 
 
-@pytest.mark.parametrize("action", ["delayed", "delivered", "relayed", "expanded"])
-def test_a_report_of_no_failure_is_no_bounce(action: str) -> None:
+@pytest.mark.parametrize("action", ["delayed", "odd"])
+def test_a_report_of_neither_failure_nor_delivery_says_nothing(action: str) -> None:
     assert read_report(report(action=action)) is None
 
 
@@ -131,3 +131,29 @@ def test_reading_never_raises_on_real_bounces() -> None:
 
     assert len(found) == len(samples) > 100
     assert any(report is not None and report.is_hard for report in found)
+
+
+@pytest.mark.parametrize("action", ["delivered", "Relayed", "expanded"])
+def test_a_relay_s_word_that_it_took_a_message_is_a_delivery_and_no_bounce(action: str) -> None:
+    read = read_report(report(action=action, status="2.0.0", diagnostic="250 2.0.0 ok"))
+
+    assert read is not None
+    assert (read.is_delivered, read.is_hard, read.status) == (True, False, "2.0.0")
+
+
+def test_a_report_of_a_delivery_and_a_failure_is_of_a_failure() -> None:
+    both = report().replace(
+        b"Final-Recipient",
+        b"Final-Recipient: rfc822; list@mx.example\nAction: delivered\n\nFinal-Recipient",
+    )
+    read = read_report(both)
+
+    assert read is not None
+    assert (read.is_delivered, read.is_hard) == (False, True)
+
+
+def test_a_delivery_is_never_a_hard_bounce_whatever_status_it_names() -> None:
+    read = read_report(report(action="delivered"))
+
+    assert read is not None
+    assert not read.is_hard

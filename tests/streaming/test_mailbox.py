@@ -70,3 +70,18 @@ def test_a_report_read_again_after_a_crash_is_the_same_event(campaigning: Campai
     ]
     assert len({event.event_id for event in events if event}) == 1
     assert campaigning.people.export().height == 1
+
+
+def test_a_report_of_a_delivery_is_an_event_once_and_suppresses_nobody(
+    campaigning: Campaigning,
+) -> None:
+    delivered = bounced(campaigning, 1).replace(b"Action: failed", b"Action: delivered")
+    for name in ("one", "again"):
+        put(campaigning, name, delivered.replace(b"5.1.1", b"2.1.5"))
+
+    read_all(campaigning)
+
+    assert campaigning.people.export().is_empty()
+    hits = campaigning.logged("mailbox")
+    assert [(hit["kind"], hit["detail"]) for hit in hits] == [("delivery", "delivered 2.1.5")] * 2
+    assert len({hit["mark"] for hit in hits}) == 1
