@@ -30,6 +30,7 @@ _WEB = re.compile(r"https?://[^\s<>\"]+")
 _OTHER = ("mailto:", "tel:", "#")
 URI_SAFE = "%/:=&?~#+!$,;'@()*[]"
 LONGEST, DEEPEST = 1_000_000, 150
+_HALF = re.compile("[\ud800-\udfff]")
 _ELEMENT = re.compile(r"<(/?)([A-Za-z][\w:.-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?(/?)>")
 # No end, or one that may be left out, so that many stand beside each other without any.
 _ALONE = frozenset({
@@ -56,6 +57,14 @@ def unbounded(source: str) -> str | None:
     if deepest > DEEPEST:
         return f"elements stand in each other {deepest:,} deep, or are not closed; {DEEPEST} may"
     return None
+
+
+def unwritable(source: str) -> str | None:
+    """Why no file or message can hold a text; None when it can. Half a character comes of an escape."""
+    half = _HALF.search(source)
+    return (
+        f"has half a character, U+{ord(half[0]):04X}, which no message can hold" if half else None
+    )
 
 
 def as_uri(address: str) -> str:
@@ -119,12 +128,16 @@ class Links:
     addresses: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._numbers = {address: number for number, address in enumerate(self.addresses)}
+
     def number(self, address: str) -> str:
         """The mark of an address; the same address has the same number everywhere."""
         plain = as_uri(address)
-        if plain not in self.addresses:
+        if plain not in self._numbers:
+            self._numbers[plain] = len(self.addresses)
             self.addresses.append(plain)
-        return link_mark(self.addresses.index(plain))
+        return link_mark(self._numbers[plain])
 
     def in_html(self, markup: str) -> str:
         """The page with marks in place of addresses that are the same for everybody."""
