@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pipelines.campaigns.brands import load_brand
 from pipelines.contacts.address import address_hash, normalise
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.single import hand_over, permitted
@@ -47,7 +48,7 @@ def send_trial(
     campaign, message, recipient = sampled(key, desk, now=space.clock.now(), contact=contact)
     target = _target(to, campaign.topic, campaign.brand, workspace)
     marked, moment = _as_test(message), int(space.clock.now().timestamp())
-    signer = signer_for(message.sender_address, space.home.keys)
+    signer = signer_for(load_brand(space.project, campaign.brand), space.home.keys)
 
     def filler(variant: str) -> Filler:
         # Each with a Message-ID of its own: of two with one, a mailbox shows the first.

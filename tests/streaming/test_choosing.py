@@ -115,6 +115,19 @@ def test_a_mail_program_that_leaves_for_somebody_is_given_no_way_back(
     assert "/p/" not in left.text
 
 
+def test_a_form_of_many_topics_is_read_whole(
+    browser: TestClient, page: str, campaigning: Campaigning
+) -> None:
+    others = [f"a_topic_with_a_long_name_{number}" for number in range(200)]
+    form = {"choose": "these", "shown": [*others, "news", "offers"], "topic": [*others, "news"]}
+
+    answer = browser.post(page, data=form)
+
+    assert answer.status_code == 200
+    assert campaigning.people.suppressed_hashes("offers", "mill") == {"hash-1"}
+    assert campaigning.people.suppressed_hashes("news", "mill") == set()
+
+
 def test_a_topic_they_were_not_shown_is_left_as_it_was(
     browser: TestClient, page: str, campaigning: Campaigning
 ) -> None:
