@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 from jinja2 import BaseLoader, StrictUndefined, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.filters import do_round
+from jinja2.filters import do_round, do_urlencode
 from jinja2.runtime import markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import url_quote
 
 from pipelines.message import formats
 from pipelines.message.counting import COUNTED, LONGEST, count_what_costs, filtered, measured
@@ -263,7 +264,7 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
 
 def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
-    known = _only(environment.filters, FILTERS)
+    known = {**_only(environment.filters, FILTERS), "urlencode": _urlencoded}
     environment.filters = {name: _with_bounds(known[name], environment) for name in known}
     environment.filters |= {"join": environment.joined, "round": _rounded}
     environment.filters |= {
@@ -313,4 +314,13 @@ def _shown(value: Any) -> Any:
 
 
 def _url(value: Any) -> str:
-    return "" if value is None else quote(str(value), safe="")
+    return "" if value is None else quote(str(value), safe="", errors="replace")
+
+
+def _urlencoded(value: Any) -> str:
+    """Jinja's own, for half a character too, which a JSON of attributes may hold."""
+    return (
+        url_quote(value.encode("utf-8", "replace"))
+        if isinstance(value, str)
+        else do_urlencode(value)
+    )
