@@ -16,7 +16,7 @@ from pipelines.clock import FrozenClock
 from pipelines.delivery.people import Reason, Scope, Suppression
 from pipelines.lake import Lake
 from pipelines.message.tokens import Purpose, Token, sign
-from pipelines.schema import CONSENTS
+from pipelines.schema import CONSENTS, IDENTITIES
 from streaming import pages
 from streaming.edge import make_app
 
@@ -287,3 +287,31 @@ def test_while_the_topics_cannot_be_read_nothing_is_said_to_be_saved(
 
     assert answer.status_code == 503
     assert campaigning.people.decisions("hash-1", 1) == []
+
+
+def test_whoever_was_merged_since_is_shown_what_they_get_by_now(
+    browser: TestClient, page: str, campaigning: Campaigning, lake: Lake
+) -> None:
+    merged = [{"source": "merged", "external_id": "1", "contact_id": 9}]
+    lake.append(IDENTITIES, pl.DataFrame(merged, schema=IDENTITIES.schema))
+    said = [("marketing", "news"), ("tracking", None)]
+    rows = [
+        {
+            "contact_id": 9,
+            "purpose": purpose,
+            "topic": topic,
+            "status": "granted",
+            "recorded_at": NOON,
+        }
+        for purpose, topic in said
+    ]
+    # What core.consents says of somebody merged, it says of whom they were merged into.
+    lake.replace(CONSENTS, pl.DataFrame(rows, schema=CONSENTS.schema))
+    left = Suppression("other", 9, Scope.TOPIC, "news", Reason.UNSUBSCRIBED, NOON, "campaign x")
+    campaigning.people.suppress([left])
+
+    assert ticked(browser.get(page).text) == {"news": False, "counted": True}
+    browser.post(page, data={"choose": "these", "shown": ["news"], "topic": ["news"]})
+
+    assert campaigning.people.decisions("other", 9) == []
+    assert 9 in campaigning.people.withdrawn_tracking()
