@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.campaigns.topics import Topic, load_topics
-from pipelines.delivery.choices import Choices, Person, Wanted, choices, choose
+from pipelines.delivery.choices import Choices, Person, Wanted, choices, choose, person_of
 from pipelines.delivery.people import Reason, Scope
 from pipelines.engagement.events import Kind
 from pipelines.errors import CampaignInvalid
@@ -95,18 +95,20 @@ async def _choose(
 
     def act() -> list[str]:
         now = _now(edge, token, topics)
+        person = _person(edge, token)
         left = choose(
-            _person(edge, token),
+            person,
             Wanted(wanted, set(form.get("shown", []))),
             now,
             edge.people,
             at=at,
             origin=f"campaign {token.campaign}",
         )
-        if now.is_counted and "counted" not in form:
-            edge.people.withdraw_tracking(token.contact_id, at)
-        if now.is_counted is False and "counted" in form:
-            edge.people.permit_tracking(token.contact_id)
+        for contact in person.known_as:
+            if now.is_counted and "counted" not in form:
+                edge.people.withdraw_tracking(contact, at)
+            if now.is_counted is False and "counted" in form:
+                edge.people.permit_tracking(contact)
         return left
 
     for topic in await edge.slowly(act):
@@ -122,7 +124,8 @@ def _now(edge: Edge, token: Token, topics: Mapping[str, Topic]) -> Choices:
 def _person(edge: Edge, token: Token) -> Person:
     approved = edge.lookups.bundle(token.campaign)
     brand = approved.brand.name if approved else ""
-    return Person(token.contact_id, edge.lookups.address_hash(token), brand)
+    lake = Lake(edge.home.lake)
+    return person_of(token.contact_id, edge.lookups.address_hash(token), brand, lake)
 
 
 def _words(request: Request) -> Words:

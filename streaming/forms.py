@@ -9,7 +9,9 @@ from starlette.types import Message
 
 from pipelines.delivery.people import Scope
 
-MAX_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 64 * 1024
+# Two for each topic that is offered.
+MAX_FIELDS = 2_000
 ONE_CLICK = ("List-Unsubscribe", "One-Click")  # RFC 8058
 
 
@@ -34,7 +36,7 @@ async def listed(request: Request) -> dict[str, list[str]]:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     try:
-        form = await Request(request.scope, whole).form(max_files=4, max_fields=256)
+        form = await Request(request.scope, whole).form(max_files=4, max_fields=MAX_FIELDS)
     except HTTPException:
         return {}
     found: dict[str, list[str]] = {}

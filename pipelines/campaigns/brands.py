@@ -49,6 +49,18 @@ WebAddress = Annotated[str, StringConstraints(pattern=r"^https://[^\s\"'<>]+$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 
 
+Selector = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class Signing(BaseModel):
+    """With which DKIM keys a brand's mail is signed: those of a domain, or some of them by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: Domain
+    selectors: tuple[Selector, ...] = ()
+
+
 class Brand(BaseModel):
     """One sender: its identity in the inbox, its place on earth, its look."""
 
@@ -76,6 +88,8 @@ class Brand(BaseModel):
     quiet_hours: Hours | None = Field(None, exclude_if=lambda value: value is None)
     # Addresses of one's own that get every campaign of the brand when it starts.
     seeds: list[Address] = Field([], max_length=50, exclude_if=lambda value: not value)
+    # Otherwise the keys of the sender's domain sign, or those of the nearest one above it.
+    dkim: Signing | None = Field(None, exclude_if=lambda value: value is None)
     bounce_domain: Domain
     list_domain: Domain
     # Feedback-ID's last field: 5 to 15 characters, the same for ever (Google's feedback loop).
@@ -104,7 +118,7 @@ def load_brand(project: Path, name: str) -> Brand:
     try:
         if not problems:
             brand = Brand.model_validate({**values, "name": name})
-            problems = _look(brand)
+            problems = _look(brand) + _alignment(brand)
             if not problems:
                 return brand
     except ValidationError as invalid:
@@ -125,6 +139,16 @@ def _look(brand: Brand) -> list[Problem]:
                     what = f"on {ground} has a contrast of {found:.1f}; text needs {CONTRAST}"
                     problems.append(Problem(f"{field}.{text}", what))
     return problems
+
+
+def _alignment(brand: Brand) -> list[Problem]:
+    """A signature of somebody else's domain, which DMARC does not count (RFC 7489, 3.1.1)."""
+    sender = brand.sender_address.rpartition("@")[2].lower()
+    signs = brand.dkim.domain if brand.dkim else sender
+    if signs == sender or sender.endswith(f".{signs}") or signs.endswith(f".{sender}"):
+        return []
+    told = f"'{signs}' is neither {sender}, the sender's domain, nor above or below it"
+    return [Problem("dkim.domain", told)]
 
 
 def _missing(field: str, given: Mapping[str, str], wanted: tuple[str, ...]) -> list[Problem]:

@@ -69,8 +69,12 @@ def add_to(app: typer.Typer) -> None:
 def demo(
     source: Annotated[str, typer.Option(help=f"Whose export: {', '.join(CAMPAIGNS)}.")] = "shop",
     file: Annotated[Path | None, typer.Option(help="The source's file.")] = None,
-    contacts: Annotated[int, typer.Option(help="How many the generated shop has.")] = CONTACTS,
-    home: Annotated[Path | None, typer.Option(help="A home for the demo alone.")] = None,
+    contacts: Annotated[
+        int | None, typer.Option(help=f"How many the generated shop has; {CONTACTS:,} otherwise.")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="A home for the demo alone; LETTERMILL_HOME is never taken.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Run the whole road: export → contacts → segment → mail → events → report. Mails nobody."""

@@ -19,7 +19,7 @@ from pipelines.delivery.exchangers import ask
 from pipelines.delivery.relay import Relay
 from pipelines.delivery.routes import FILE, load_routes, read_delivery
 from pipelines.errors import CampaignInvalid, LettermillError
-from pipelines.message.dkim_keys import signing_keys
+from pipelines.message.dkim_keys import brand_keys
 from pipelines.settings import DeliveryMode, Environment, Home, HomeKind, Settings, machine_id
 
 PATIENCE_SECONDS = 3
@@ -84,8 +84,10 @@ def _signatures(settings: Settings, home: Home) -> Iterator[Finding]:
     is_live = settings.delivery_mode is DeliveryMode.LIVE
     try:
         brands = [load_brand(settings.project, name) for name in brand_names(settings.project)]
-        for domain in sorted({each.sender_address.rpartition("@")[2] for each in brands}):
-            keys = signing_keys(home.keys, domain)
+        # Brands of one domain that name no keys are signed alike.
+        alike = {(each.sender_address.rpartition("@")[2], each.dkim): each for each in brands}
+        for (domain, _), brand in sorted(alike.items(), key=lambda each: each[1].name):
+            keys = brand_keys(brand, home.keys)
             if keys:
                 told = ", ".join(
                     f"{key.selector} of {key.domain} ({key.algorithm})" for key in keys

@@ -13,6 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from pipelines.campaigns.topics import Topic
+from pipelines.delivery.audience import survivors
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.lake import Lake
 
@@ -45,12 +46,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Person:
-    """Whose choices: the contact, the keyed hash of their address ('' where no audience tells it), and of
-    whose mail."""
+    """Whose choices: the contact, the keyed hash of their address ('' where no audience tells it), of
+    whose mail, and under which numbers they are known: the contact's, and of whom it was merged into."""
 
     contact_id: int
     address_hash: str
     brand: str
+    known_as: Collection[int]
 
     @property
     def everything(self) -> tuple[tuple[Scope, str], ...]:
@@ -62,17 +64,21 @@ def choices(
     person: Person, topics: Mapping[str, Topic], people: PeopleStore, lake: Lake
 ) -> Choices:
     """How things stand with one person."""
-    decided = people.decisions(person.address_hash, person.contact_id)
+    decided = [
+        each
+        for contact in person.known_as
+        for each in people.decisions(person.address_hash, contact)
+    ]
     of_all = [why for scope, key, why in decided if (scope, key) in person.everything]
     is_blocked = any(why not in THEIR_OWN for why in of_all)
     left_all = bool(of_all)
     left = {key for scope, key, _ in decided if scope is Scope.TOPIC}
     held = {key for scope, key, why in decided if scope is Scope.TOPIC and why not in THEIR_OWN}
-    agreed, tracking = _agreed(person.contact_id, topics, lake)
+    agreed, tracking = _agreed(person.known_as, topics, lake)
     shown = {
         key: not left_all and key not in left for key in topics if key in agreed and key not in held
     }
-    withdrawn = person.contact_id in people.withdrawn_tracking()
+    withdrawn = not people.withdrawn_tracking().isdisjoint(person.known_as)
     return Choices(shown, is_blocked, (not withdrawn) if tracking else None, left_all)
 
 
@@ -109,15 +115,21 @@ def choose(
     back = sorted(ticked)
     if back and not now.is_blocked:
         for scope, key in [*((Scope.TOPIC, topic) for topic in back), *person.everything]:
-            people.come_back(
-                person.address_hash, person.contact_id, scope=scope, scope_key=key, at=at
-            )
+            for contact in person.known_as:
+                people.come_back(person.address_hash, contact, scope=scope, scope_key=key, at=at)
     return [topic for topic in unwanted if now.topics[topic]]
 
 
-def _agreed(contact_id: int, topics: Mapping[str, Topic], lake: Lake) -> tuple[set[str], bool]:
+def person_of(contact_id: int, address_hash: str, brand: str, lake: Lake) -> Person:
+    """Somebody as a campaign knew them, and as they are known by now."""
+    return Person(contact_id, address_hash, brand, survivors({contact_id}, lake))
+
+
+def _agreed(
+    contacts: Collection[int], topics: Mapping[str, Topic], lake: Lake
+) -> tuple[set[str], bool]:
     """The topics of somebody's own newest yes, and whether they agreed to being counted."""
-    consents = lake.read("core.consents").filter(pl.col("contact_id") == contact_id)
+    consents = lake.read("core.consents").filter(pl.col("contact_id").is_in(list(contacts)))
     rows = pl.DataFrame(
         consents.select("purpose", "topic", "status", "recorded_at").collect()
     ).sort("recorded_at", pl.col("status") == "withdrawn", nulls_last=False)

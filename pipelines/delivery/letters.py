@@ -42,7 +42,7 @@ class Letters:
             public_url=settings.public_url,
             campaign=bundle.key,
             link_key=self._link_key,
-            signer=signer_for(self._message.sender_address, home.keys),
+            signer=signer_for(bundle.brand, home.keys),
         )
 
     def write(self, row: Row) -> Letter | None:

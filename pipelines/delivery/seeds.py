@@ -81,7 +81,10 @@ def _letters(
     person = somebody(bundle.key, workspace.lake, campaign, message, now=now)
     name = f"{bundle.key}-seed-{number}"
     addressed = replace(person, address=target)
-    return target, copies(message, addressed, mark=MARK, name=name, workspace=workspace)
+    written = copies(
+        message, addressed, brand=bundle.brand, mark=MARK, name=name, workspace=workspace
+    )
+    return target, written
 
 
 def _handed_over(

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
+from pipelines.campaigns.campaign import slug_of
 from pipelines.delivery import approval
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.exchangers import knowing
 from pipelines.delivery.export import audience_size, export, mailed
 from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.letters import Letters
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
 from pipelines.delivery.pausing import hold_when_paused, paused, resume
@@ -26,6 +28,7 @@ from pipelines.delivery.states import State
 from pipelines.delivery.way_out import home_at, routes_of
 from pipelines.delivery.workers import Progress, SendOrder
 from pipelines.errors import LedgerRefused, Problem, SendHeld
+from pipelines.message.fill import STOPPED
 from pipelines.workspace import Workspace
 
 
@@ -72,6 +75,7 @@ def _send(
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
+    _can_be_written(bundle, workspace)
     with routes_of(workspace, bundle.brand.name) as routes:
         order = SendOrder(
             bundle,
@@ -85,6 +89,16 @@ def _send(
     if not result.unclaimed and not left_to_do(bundle, workspace).unfinished:
         ask_when_over(bundle, result.counts.get(State.IN_DOUBT.value, 0), workspace)
     return replace(result, paused=paused(workspace.home.ledgers, key))
+
+
+def _can_be_written(bundle: Bundle, workspace: Workspace) -> None:
+    """Raises SendHeld when today's rules refuse what was approved: said once, before a worker starts."""
+    try:
+        Letters(bundle, workspace.settings, workspace.home, workspace.clock)
+    except STOPPED as error:
+        told = f"cannot be filled any more: {type(error).__name__}"
+        do = f"Nobody was mailed. Approve it again after: lettermill campaign check {slug_of(bundle.key)}"
+        raise SendHeld(f"{bundle.key} is held", [Problem("message", told)], do=do) from error
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pipelines.campaigns.brands import Brand, load_brand
 from pipelines.contacts.address import address_hash, normalise
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.single import hand_over, permitted
@@ -49,7 +50,14 @@ def send_trial(
     name = f"{key}-test-{int(space.clock.now().timestamp())}"
     addressed = replace(recipient, address=target)
     try:
-        written = copies(message, addressed, mark=MARK, name=name, workspace=space)
+        written = copies(
+            message,
+            addressed,
+            brand=load_brand(space.project, campaign.brand),
+            mark=MARK,
+            name=name,
+            workspace=space,
+        )
     except Refused as refused:
         raise SendHeld(
             f"no test of {key} can be made as contact {recipient.contact_id}",
@@ -70,7 +78,13 @@ def send_trial(
 
 
 def copies(
-    message: CompiledMessage, recipient: Recipient, *, mark: str, name: str, workspace: Workspace
+    message: CompiledMessage,
+    recipient: Recipient,
+    *,
+    brand: Brand,
+    mark: str,
+    name: str,
+    workspace: Workspace,
 ) -> list[tuple[str, bytes]]:
     """Each variant of a message for one recipient, marked, with links and pixel that count nowhere.
 
@@ -80,7 +94,7 @@ def copies(
     Raises Refused for a value that no message can hold.
     """
     marked = _marked(message, mark)
-    signer = signer_for(message.sender_address, workspace.home.keys)
+    signer = signer_for(brand, workspace.home.keys)
     written = []
     for variant in message.subjects:
         filler = Filler(

@@ -14,8 +14,8 @@ from pathlib import Path
 from pipelines.campaigns.campaign import CampaignKey
 from pipelines.clock import SystemClock
 from pipelines.contacts.source import Source, discover
-from pipelines.demo.shop import write_shop
-from pipelines.errors import ExportMissing, HomeInvalid, SourceInvalid, did_you_mean
+from pipelines.demo.shop import people_in, write_shop
+from pipelines.errors import ExportMissing, HomeInvalid, Problem, SourceInvalid, did_you_mean
 from pipelines.settings import (
     CHECKOUT,
     DeliveryMode,
@@ -57,9 +57,16 @@ class Demo:
 
 
 def prepare(
-    source: str, file: Path | None = None, *, contacts: int = CONTACTS, home: Path | None = None
+    source: str,
+    file: Path | None = None,
+    *,
+    contacts: int | None = None,
+    home: Path | None = None,
 ) -> Demo:
-    """Make the demo's home and put the export where the source looks for it."""
+    """Make the demo's home and put the export where the source looks for it.
+
+    contacts  how many the generated shop has; a shop that is there keeps its own
+    """
     known = discover(CHECKOUT)
     if source not in CAMPAIGNS or source not in known:
         raise SourceInvalid(
@@ -79,10 +86,23 @@ def prepare(
     (made.keys / "variants.key").write_text(hashlib.sha256(b"lettermill demo").hexdigest())
     shutil.copy(CHECKOUT / "dagster.yaml", made.dagster / "dagster.yaml")
     if source == "shop" and file is None:
-        write_shop(made.exports / "shop", contacts=contacts, seed=SEED)
+        _same_shop(made, contacts)
+        write_shop(made.exports / "shop", contacts=contacts or CONTACTS, seed=SEED)
     else:
         _place(found, file, made)
     return Demo(source, _settings(made), made)
+
+
+def _same_shop(home: Home, contacts: int | None) -> None:
+    """Raises HomeInvalid when another number of contacts is asked for than the shop of this home has."""
+    file = home.exports / "shop" / "contacts.csv"
+    there = people_in(file) if contacts is not None and file.exists() else contacts
+    if there != contacts:
+        raise HomeInvalid(
+            f"the shop of this demo has {there:,} contacts already",
+            [Problem("--contacts", f"{contacts:,} were asked for")],
+            do="Leave --contacts out, or give --home another folder",
+        )
 
 
 def _place(source: Source, file: Path | None, home: Home) -> None:

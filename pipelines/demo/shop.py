@@ -31,7 +31,7 @@ def write_shop(folder: Path, *, contacts: int = 50_000, seed: int = 7) -> None:
         return
     if "contacts" not in missing:
         # Whatever number is asked for now, the other files are about the people of this one.
-        contacts = _people_in(folder / "contacts.csv")
+        contacts = people_in(folder / "contacts.csv")
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     people = _people(random, contacts)
@@ -59,7 +59,7 @@ def write_shop(folder: Path, *, contacts: int = 50_000, seed: int = 7) -> None:
         part.replace(folder / f"{name}.csv")
 
 
-def _people_in(path: Path) -> int:
+def people_in(path: Path) -> int:
     """How many people a file of contacts was made for: all but the broken rows and the second ones."""
     numbers = pl.scan_csv(path, infer_schema=False).select("customer_id")
     people = numbers.filter(pl.col("customer_id").str.starts_with("C"))

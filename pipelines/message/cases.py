@@ -17,10 +17,11 @@ from pipelines.campaigns.reading import problems_of, read_yaml
 from pipelines.errors import Problem, Refused, TemplateInvalid, did_you_mean
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.fill import Filled, Filler, made_up
+from pipelines.message.markup import ATTRIBUTE
 from pipelines.message.plain import plain_text
 
 FOLDER = Path("tests/messages")
-_LINK = re.compile(r'<a\b[^>]*?\bhref="([^"]*)"', re.IGNORECASE)
+_LINK = re.compile(rf'<a\b(?:{ATTRIBUTE})*?\s+href="([^"]*)"', re.IGNORECASE)
 URL = "https://edge.example"
 
 

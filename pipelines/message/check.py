@@ -6,17 +6,18 @@ Knows Jinja's errors and what names a message may use; compiles nothing itself.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from html import unescape
 from typing import Any
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from pipelines.campaigns.campaign import FOLDER
 from pipelines.errors import Problem, Refused, did_you_mean
 from pipelines.message.compiled import UNSUBSCRIBE, CompiledMessage
-from pipelines.message.fill import Filled, Filler, made_up
+from pipelines.message.counting import uncounted
+from pipelines.message.fill import Filler, made_up
 from pipelines.message.sandbox import MessageEnvironment, fill_environment
 from pipelines.message.tags import Tags
 
@@ -31,7 +32,6 @@ SAMPLE = {
 }
 
 
-SAMPLE_URL = "https://e.example"
 # What can be wrong with a template beyond what Jinja says of it: too deep, or no text at all.
 BROKEN = (SyntaxError, RecursionError, ValueError, MemoryError)
 HOW_TO_HAVE = {"segments": "`segments: […]`", "coupon": "`coupon: POOL`"}
@@ -52,6 +52,12 @@ def compile_problem(error: Exception, body: str) -> Problem:
         )
     if isinstance(error, TemplateNotFound):
         return Problem(body, f"names the template '{error.name}', which does not exist")
+    if isinstance(error, SyntaxError):
+        return Problem(body, "cannot be read: it is nested too deep or too long")
+    if isinstance(error, RecursionError):
+        error = TemplateError(
+            "calls or includes itself without end, or is nested too deep"
+        ).with_traceback(error.__traceback__)
     frames = [
         (frame.filename, f"{frame.filename}, line {frame.lineno}")
         for frame in traceback.extract_tb(error.__traceback__)
@@ -71,7 +77,7 @@ def fill_problems(
 ) -> list[Problem]:
     """Syntax, unknown names, and what sample people bring to light; empty when all is well."""
     problems = list(_syntax_and_names(compiled, tags, sources))
-    return problems or list(_samples(compiled))
+    return problems or [*_hidden(compiled), *_samples(compiled)]
 
 
 def _parts(compiled: CompiledMessage) -> Iterator[tuple[str, str, bool]]:
@@ -131,7 +137,8 @@ def _asked(tree: nodes.Template, compiled: CompiledMessage) -> Iterator[str]:
     """Names of `'…' in segments` that the campaign does not list: such a line would never be shown."""
     for compare in tree.find_all(nodes.Compare):
         for operand in compare.ops:
-            within = operand.expr.name if isinstance(operand.expr, nodes.Name) else None
+            asked = uncounted(operand.expr)
+            within = asked.name if isinstance(asked, nodes.Name) else None
             wanted = compare.expr.value if isinstance(compare.expr, nodes.Const) else None
             is_asked = within == "segments" and operand.op in ("in", "notin")
             if is_asked and isinstance(wanted, str) and wanted not in compiled.segments:
@@ -152,32 +159,47 @@ def _located(
 
 
 def _samples(compiled: CompiledMessage) -> Iterator[Problem]:
-    filler = Filler(compiled, public_url=SAMPLE_URL, campaign="sample", link_key=b"sample")
+    filler = Filler(compiled, public_url="https://e.example", campaign="sample", link_key=b"sample")
     empty = dict.fromkeys(SAMPLE)
     for who, fields in (("a contact with every field", SAMPLE), ("one without any", empty)):
         for variant in compiled.subjects:
             given = {**fields, "attributes": _Anything(), **compiled.samples}
             where = f"variant '{variant}' for {who}"
             try:
-                filled = filler.fill(made_up(variant, given, is_tracked=True))
+                filler.write(made_up(variant, given, is_tracked=True))
             except Refused as refused:
                 cause = f": {refused.__cause__}" if refused.__cause__ else ""
                 yield Problem(where, f"{refused}{cause}")
-            else:
-                yield from _unseen(compiled, filled, where)
 
 
-def _unseen(compiled: CompiledMessage, filled: Filled, where: str) -> Iterator[Problem]:
-    """What the message has and a condition of the template keeps from somebody: the way out, first of all.
+def _hidden(compiled: CompiledMessage) -> Iterator[Problem]:
+    """What the message has and a condition or loop keeps from somebody: the way out, first of all.
 
     That there is none at all is lint's to say.
     """
-    for part, template, text in (
-        ("HTML", compiled.html, unescape(filled.html)),
-        ("plain text", compiled.text, filled.text),
-    ):
-        if UNSUBSCRIBE in template and f"{SAMPLE_URL}/u/" not in text:
-            yield Problem(where, f"the {part} hides the unsubscribe link behind a condition")
-        postal = "".join(compiled.postal_address.split())
-        if postal in "".join(unescape(template).split()) and postal not in "".join(text.split()):
-            yield Problem(where, f"the {part} hides the postal address behind a condition")
+    kept = {"unsubscribe link": UNSUBSCRIBE, "postal address": _squeezed(compiled.postal_address)}
+    for place, source, is_html in list(_parts(compiled))[-2:]:
+        body = fill_environment(autoescape=is_html).parse(source).body
+        for name, wanted in kept.items():
+            if wanted in _squeezed(source) and wanted not in _always(body, wanted):
+                yield Problem(place, f"hides the {name} from some behind a condition or loop")
+
+
+def _always(body: Sequence[nodes.Node], wanted: str) -> str:
+    """What everybody reads of a piece of template; `wanted` where every branch of a condition has it."""
+    read = []
+    for node in body:
+        if isinstance(node, nodes.Output):
+            read += [each.data for each in node.nodes if isinstance(each, nodes.TemplateData)]
+        elif isinstance(node, nodes.With):
+            read.append(_always(node.body, wanted))
+        elif isinstance(node, nodes.If):
+            branches = [node.body, *(each.body for each in node.elif_), node.else_]
+            if all(wanted in _always(branch, wanted) for branch in branches):
+                read.append(wanted)
+    return _squeezed("".join(read))
+
+
+def _squeezed(text: str) -> str:
+    """Without spaces: an address may be broken into lines."""
+    return "".join(unescape(text).split())

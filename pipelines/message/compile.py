@@ -34,7 +34,7 @@ from pipelines.message.languages import (
     written_body,
 )
 from pipelines.message.markdown import Held, parts
-from pipelines.message.markup import Links, from_mjml, inlined, marked, unbounded
+from pipelines.message.markup import Links, from_mjml, inlined, marked, unbounded, unwritable
 from pipelines.message.mjml import flaws
 from pipelines.message.pictures import Pictures
 from pipelines.message.places import Places
@@ -50,7 +50,7 @@ LETTER = (
     "[% endfor %][% endblock %]"
 )
 # A picture and the words below it lead to the same place and are called the same.
-_TWICE = re.compile(r"^(.+ <[^>\n]+>)\n\n(?=\1$)", re.MULTILINE)
+_TWICE = re.compile(r"^(.+ <[^<>\n]+>)\n\n(?=\1$)", re.MULTILINE)
 
 
 def compile_message(
@@ -120,11 +120,10 @@ class _Compilation:
             what = f"is missing; write {BODIES[0]}, {BODIES[1]} or {BODIES[2]}"
             raise self.invalid([Problem("body", what)])
         source = self._source(self.body)
-        if styled := self.tags.in_styles(source):
-            told = "stands in a style, where no escaping holds a value back: choose between whole elements"
-            raise self.invalid([Problem(tag.place, f"'{tag.source}' {told}") for tag in styled])
+        self._nothing_styled(source)
         markup = self.pictures.in_html(inlined(self._html(source, self.body)))
         self._nothing_lost(source, markup)
+        self._nothing_styled(markup)  # colours and sizes of MJML are styles by now
         numbered = self.links.in_html(markup)
         text = self._text(numbered)
         compiled = self._compiled(marked(self.tags.restore(numbered)), text)
@@ -137,7 +136,7 @@ class _Compilation:
     def _source(self, body: str) -> str:
         suffix = ".html.j2" if body.endswith(".html.j2") else ".mjml.j2"
         rendered = self._rendered(body, suffix=suffix)
-        if told := unbounded(rendered):
+        if told := unbounded(rendered) or unwritable(rendered):
             raise self.invalid([Problem(body, told)])
         return self.tags.as_comments(rendered)
 
@@ -218,6 +217,13 @@ class _Compilation:
             return _TWICE.sub("", self.tags.restore_lines(plain_text(numbered)))
         written = self._rendered(written_text, suffix=".txt.j2", autoescape=False)
         return self.tags.restore_lines(self.links.in_text(written))
+
+    def _nothing_styled(self, markup: str) -> None:
+        told = (
+            "stands in a style, where no escaping holds a value back: choose between whole elements"
+        )
+        if styled := dict.fromkeys(self.tags.in_styles(markup)):
+            raise self.invalid([Problem(tag.place, f"'{tag.source}' {told}") for tag in styled])
 
     def _nothing_lost(self, before: str, after: str) -> None:
         kept = self.tags.within(after)

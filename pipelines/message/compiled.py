@@ -6,6 +6,7 @@ JSON all through, so an approval can hold it; needs nothing of the project after
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,9 @@ CONTACT_FIELDS = (
     "birth_on",
     "attributes",
 )
+
+
+LINK = re.compile(r"\[\[link:([0-9]{1,6})\]\]")
 
 
 def link_mark(number: int) -> str:

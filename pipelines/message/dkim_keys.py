@@ -19,6 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
+from pipelines.campaigns.brands import Brand
 from pipelines.errors import Problem, SettingInvalid
 from pipelines.message.dkim import SMALLEST_RSA, DkimKey, Signer
 from pipelines.settings import named_secrets
@@ -52,9 +53,33 @@ def signing_keys(
     return ()
 
 
-def signer_for(sender: str, keys: Path) -> Signer | None:
-    """Who signs for a sender's address; None when the home has no key for its domain."""
-    found = signing_keys(keys, sender.rpartition("@")[2])
+def brand_keys(
+    brand: Brand, keys: Path, environment: Mapping[str, str] | None = None
+) -> tuple[DkimKey, ...]:
+    """The keys that sign for a brand: those it names, else those of its sender's domain.
+
+    Raises SettingInvalid when it names one that is not there: unsigned is not what it asked for.
+    """
+    named = brand.dkim
+    if named is None:
+        return signing_keys(keys, brand.sender_address.rpartition("@")[2], environment)
+    environment = named_secrets(ENVIRONMENT, environment)
+    known = [*_from_files(keys, named.domain), *_from_environment(named.domain, environment)]
+    found = [each for each in known if not named.selectors or each.selector in named.selectors]
+    missing = sorted({*named.selectors} - {each.selector for each in found})
+    if found and not missing:
+        return tuple(found)
+    lacking = ", ".join(missing) or "any key"
+    raise SettingInvalid(
+        f"brand {brand.name} is to be signed for {named.domain}, and this home cannot",
+        [Problem("dkim", f"the home has not {lacking} of {named.domain} that signs")],
+        do=f"Make and activate it: lettermill dkim new {named.domain} SELECTOR; or mend the brand's file",
+    )
+
+
+def signer_for(brand: Brand, keys: Path) -> Signer | None:
+    """Who signs for a brand's mail; None when the home has no key for its sender's domain."""
+    found = brand_keys(brand, keys)
     return Signer(found) if found else None
 
 

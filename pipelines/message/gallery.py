@@ -1,4 +1,5 @@
-"""The gallery: every block and starter of a project as a page, wide, on a phone, by day and by night.
+"""The gallery: every block and starter of a project as a page, wide, on a phone, by day and by night,
+starters in each of their languages.
 
 Knows a sample contact and how the page is filled (assets/templates/reports/gallery.html.j2). The
 pictures of the examples are drawn here, so the page needs no network.
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from babel import Locale
 
 from pipelines.campaigns.brands import load_brand
 from pipelines.campaigns.campaign import Campaign
@@ -59,14 +61,26 @@ DRAWING = (
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One starter as the sample contact would get it."""
+class Letter:
+    """A starter in one language, and how its readers call that; neither where it has only one."""
 
-    starter: Starter
+    language: str
     subject: str
     preheader: str
     html: str
     text: str
+
+    @property
+    def called(self) -> str:
+        return Locale.parse(self.language, sep="-").get_display_name() or self.language
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One starter as the sample contact would get it, in each of its languages."""
+
+    starter: Starter
+    letters: list[Letter]
 
 
 def gallery_page(project: Path, *, brand: str, made_at: datetime) -> str:
@@ -128,8 +142,12 @@ def drawn(html: str) -> str:
 def _shown(starter: Starter, project: Path, brand: str) -> Shown:
     campaign = starter.campaign.model_copy(update={"brand": brand})
     compiled = compile_message(campaign, project=project, folder=starter.folder)
-    message = filled(compiled)
-    return Shown(starter, message.subject, message.preheader, drawn(message.html), message.text)
+    return Shown(starter, [_letter(compiled, each.language) for each in compiled.every()])
+
+
+def _letter(compiled: CompiledMessage, language: str) -> Letter:
+    found = filled(compiled, locale=language) if language else filled(compiled)
+    return Letter(language, found.subject, found.preheader, drawn(found.html), found.text)
 
 
 def _example_campaign(project: Path, brand: str) -> Campaign:

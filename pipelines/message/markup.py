@@ -6,7 +6,6 @@ Works on markup whose fill-time tags are protected (tags.py). Reads no file and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import unescape
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -19,17 +18,20 @@ from pipelines.errors import Problem
 from pipelines.message.compiled import OWN_PAGES, PIXEL, PREHEADER, link_mark
 from pipelines.message.tags import Tag, Tags
 
-_ATTRIBUTE = r'\s+[\w:@.-]+(?:="[^"]*")?'
-_HREF = re.compile(rf'(<(?:a|area)\b(?:{_ATTRIBUTE})*?\s+href=")([^"]*)(")')
-_IMAGE = re.compile(rf'<img\b(?:{_ATTRIBUTE})*?\s+src="([^"]*)"')
+ATTRIBUTE = r'\s+[\w:@.-]+(?:="[^"]*")?'
+_HREF = re.compile(rf'(<(?:a|area)\b(?:{ATTRIBUTE})*?\s+href=")([^"]*)(")')
+_IMAGE = re.compile(rf'<img\b(?:{ATTRIBUTE})*?\s+src="([^"]*)"')
 _TABLE = re.compile(r"(<table\b[^>]*>)(?=\s*(?:<!--LMTAG\d+X-->\s*)+<tr\b)")
 _BODY = re.compile(r"<body\b[^>]*>")
 _HOST = re.compile(r"https?://[a-z0-9.-]+(:\d+)?(/|\?|#)", re.IGNORECASE)
 _SPACED = re.compile(r">\s+<")
 _WEB = re.compile(r"https?://[^\s<>\"]+")
+_ENDS, _BRACKETS = ".,;:!?)]'", {")": "(", "]": "["}
 _OTHER = ("mailto:", "tel:", "#")
 URI_SAFE = "%/:=&?~#+!$,;'@()*[]"
 LONGEST, DEEPEST = 1_000_000, 150
+_ENCODED = re.compile(r"\|\s*url(?:encode)?\s*[-+]?\}\}$")
+_HALF = re.compile("[\ud800-\udfff]")
 _ELEMENT = re.compile(r"<(/?)([A-Za-z][\w:.-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?(/?)>")
 # No end, or one that may be left out, so that many stand beside each other without any.
 _ALONE = frozenset({
@@ -56,6 +58,14 @@ def unbounded(source: str) -> str | None:
     if deepest > DEEPEST:
         return f"elements stand in each other {deepest:,} deep, or are not closed; {DEEPEST} may"
     return None
+
+
+def unwritable(source: str) -> str | None:
+    """Why no file or message can hold a text; None when it can. Half a character comes of an escape."""
+    half = _HALF.search(source)
+    return (
+        f"has half a character, U+{ord(half[0]):04X}, which no message can hold" if half else None
+    )
 
 
 def as_uri(address: str) -> str:
@@ -119,12 +129,16 @@ class Links:
     addresses: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._numbers = {address: number for number, address in enumerate(self.addresses)}
+
     def number(self, address: str) -> str:
         """The mark of an address; the same address has the same number everywhere."""
         plain = as_uri(address)
-        if plain not in self.addresses:
+        if plain not in self._numbers:
+            self._numbers[plain] = len(self.addresses)
             self.addresses.append(plain)
-        return link_mark(self.addresses.index(plain))
+        return link_mark(self._numbers[plain])
 
     def in_html(self, markup: str) -> str:
         """The page with marks in place of addresses that are the same for everybody."""
@@ -134,10 +148,13 @@ class Links:
         """The same for addresses in text that somebody wrote."""
 
         def mark(match: re.Match[str]) -> str:
-            address = match[0].rstrip(".,;:!?)]")
-            if self.tags.within(address):
-                return match[0]
-            return self.number(address) + match[0][len(address) :]
+            address = _without_end(match[0])
+            end = match[0][len(address) :]
+            if not self.tags.within(address):
+                return self.number(address) + end
+            if not self._has_host(address):
+                self.problems.append(self._not_whole(address))
+            return self.tags.rewrite(address, _url_encoded) + end
 
         return _WEB.sub(mark, text)
 
@@ -148,18 +165,36 @@ class Links:
         personal = self.tags.within(address)
         if not personal and _WEB.fullmatch(address):
             return self.number(address)
-        if personal and _HOST.match(address):
+        if personal and self._has_host(address):
             return self.tags.rewrite(escaped, _url_encoded)
-        places: Iterable[str] = [tag.place for tag in personal] or ["a link"]
+        self.problems.append(self._not_whole(address))
+        return escaped
+
+    def _has_host(self, address: str) -> bool:
+        """Whether it leads to one host, whoever follows it."""
+        host = _HOST.match(address)
+        return host is not None and not self.tags.within(host[0])
+
+    def _not_whole(self, address: str) -> Problem:
+        personal = self.tags.within(address)
         what = f"'{self.tags.restore(address)[:80]}' is not a whole web address"
         if personal:
             what += ": its host must be the same for everybody"
-        self.problems.append(Problem(next(iter(places)), what))
-        return escaped
+        return Problem(personal[0].place if personal else "a link", what)
+
+
+def _without_end(address: str) -> str:
+    """An address in running text, without the marks that end a sentence; a bracket it opened is its own."""
+    while address and address[-1] in _ENDS:
+        opens = _BRACKETS.get(address[-1], "")
+        if opens and address.count(opens) >= address.count(address[-1]):
+            break
+        address = address[:-1]
+    return address
 
 
 def _url_encoded(tag: Tag) -> Tag:
     """The same tag with its value encoded for a URL."""
-    if tag.is_block:
+    if tag.is_block or _ENCODED.search(tag.source):
         return tag
     return Tag("{{ (" + tag.source[2:-2].strip("-+ \n") + ")|url }}", tag.file, tag.line)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipelines.errors import Problem
 from pipelines.message.compiled import Picture
+from pipelines.message.markup import ATTRIBUTE
 from pipelines.message.mime import Inline, picture_part
 
 FOLDER = "images/"
@@ -27,7 +28,7 @@ _KINDS = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
-_SOURCE = re.compile(r'(<img\b[^<>]*?\ssrc=")(images/[^"]*)(")')
+_SOURCE = re.compile(rf'(<img\b(?:{ATTRIBUTE})*?\s+src=")(images/[^"]*)(")')
 _NAMED = re.compile(r'(["(])cid:([0-9a-f]{16}@lettermill)(?=[")])')
 
 

@@ -39,6 +39,8 @@ HARD: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
     }
 )
 PAGE = "preview.html.j2"
+# Before the language of somebody made up who reads a further one.
+READS = "Reads "
 # The made-up one that a layout bears least.
 HARDEST = "Long names"
 # What an inbox shows of a subject, about, in characters.
@@ -204,7 +206,7 @@ def _people(compiled: CompiledMessage, samples: Sequence[Recipient]) -> list[tup
         for name, own in HARD.items()
     ]
     readers = [
-        (f"Reads {each.language}", replace(like, fields={**like.fields, "locale": each.language}))
+        (f"{READS}{each.language}", replace(like, fields={**like.fields, "locale": each.language}))
         for each in compiled.translations.values()
     ]
     return [*real, *hard, *readers]

@@ -14,7 +14,8 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Timer
+from queue import SimpleQueue
+from threading import Thread, Timer
 from urllib.parse import quote, urlsplit
 
 import idna
@@ -23,6 +24,9 @@ PORTS = {"http": 80, "https": 443}
 CONNECT_SECONDS = 5.0
 # A status from here on is a refusal; some servers refuse HEAD alone.
 REFUSED_FROM = 400
+# Not to be reached from anywhere, and global for Python before 3.13: RFC 9637 (documentation) and the
+# whole of RFC 6890's 192.0.0.0/24, of which two addresses are said to be.
+_SPECIAL = tuple(ipaddress.ip_network(each) for each in ("3fff::/20", "192.0.0.0/24", "5f00::/16"))
 # Ways to a private IPv4 address that are global by themselves: mapped, compatible, NAT64, 6to4, Teredo.
 _TUNNELS = tuple(
     ipaddress.ip_network(each)
@@ -76,7 +80,7 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     is_led_astray = any(
-        found in network for network in _TUNNELS if network.version == found.version
+        found in network for network in (*_TUNNELS, *_SPECIAL) if network.version == found.version
     )
     is_special = found.is_multicast or found.is_reserved or getattr(found, "is_site_local", False)
     return found.is_global and not is_special and not is_led_astray
@@ -85,21 +89,17 @@ def is_public(address: str) -> bool:
 def ask(url: str, network: Network, *, agent: str, limit_seconds: float) -> Reply:
     """The answer to HEAD; to GET for its first byte where HEAD is refused. No body is ever read.
 
-    Raises Private before anything is connected to, Unreachable when there is no answer in time.
+    Raises Private before anything is connected to, Unreachable when there is no answer in time, the
+    look-up of the name included.
     """
     host, port, path = _target(url)
-    try:
-        addresses = network.resolve(host, port)
-    except (OSError, UnicodeError) as error:
-        raise Unreachable(f"{host} is not known") from error
-    if not addresses or not all(is_public(each) for each in addresses):
-        raise Private(f"{host} leads to a private address")
     tls = network.tls if url.lower().startswith("https:") else None
-    connection = _Checked(host, port, addresses[0], network, tls)
+    connection = _Checked(host, port, network, tls)
     watch = Timer(limit_seconds, connection.abort)
     watch.daemon = True
     watch.start()
     try:
+        connection.look_up()
         reply = _asked(connection, "HEAD", path, agent)
         if reply.status >= REFUSED_FROM:
             reply = _asked(connection, "GET", path, agent)
@@ -116,13 +116,30 @@ def ask(url: str, network: Network, *, agent: str, limit_seconds: float) -> Repl
 class _Checked(http.client.HTTPConnection):
     """A connection to an address that was checked, whatever its host's name leads to by now."""
 
-    def __init__(
-        self, host: str, port: int, address: str, network: Network, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, host: str, port: int, network: Network, tls: ssl.SSLContext | None) -> None:
         super().__init__(host, port)
         self.default_port = port  # not to be named in Host
-        self._address, self._network, self._tls = address, network, tls
+        self._address, self._network, self._tls = "", network, tls
+        self._found: SimpleQueue[list[str] | Exception] = SimpleQueue()
         self.is_aborted = False
+
+    def look_up(self) -> None:
+        """Choose an address. The system's own look-up knows no limit: when it is over, it is left alone."""
+
+        def resolve() -> None:
+            try:
+                self._found.put(self._network.resolve(self.host, self.port))
+            except (OSError, UnicodeError) as error:
+                self._found.put(error)
+
+        Thread(target=resolve, daemon=True).start()
+        addresses = self._found.get()
+        self._go_on()
+        if isinstance(addresses, Exception):
+            raise Unreachable(f"{self.host} is not known") from addresses
+        if not addresses or not all(is_public(each) for each in addresses):
+            raise Private(f"{self.host} leads to a private address")
+        self._address = addresses[0]
 
     def connect(self) -> None:
         self._go_on()
@@ -144,6 +161,7 @@ class _Checked(http.client.HTTPConnection):
     def abort(self) -> None:
         """End it from another thread; whoever waits for an answer waits no longer."""
         self.is_aborted = True
+        self._found.put(TimeoutError())
         if self.sock is not None:
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)

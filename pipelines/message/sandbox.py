@@ -14,16 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import BaseLoader, StrictUndefined, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.filters import do_round
+from jinja2.filters import do_round, do_urlencode
 from jinja2.runtime import markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import url_quote
 
 from pipelines.message import formats
+from pipelines.message.counting import COUNTED, LONGEST, count_what_costs, filtered, measured
 
 # fmt: off
 FILTERS = frozenset({
@@ -55,19 +57,17 @@ COSTLY = frozenset(
     }
 )
 LARGEST = 10**12
-# Characters of a text, or members of a list, that a template may make; a value of 100 kB fits.
-LONGEST = 200_000
 # Rounds of one loop and loops inside each other, for one person.
 MOST_ROUNDS, DEEPEST = 1_000, 2
 MOST_ROUNDS_TOGETHER = 5_000
-# Characters and members that all filters of one person's message look through, together.
-MOST_FILTERED = 2_000_000
+# Characters and members that filters, calls and comparisons look through, together: for one person, and
+# once for all while a message is compiled.
+MOST_LOOKED_AT, MOST_LOOKED_AT_ONCE = 2_000_000, 20_000_000
 MOST_DIGITS = 10
 # Rounds and calls while a message is compiled.
 MOST_STEPS = 100_000
-FEW_PIECES = 2_000
+FEW_PIECES = 50
 MOST_CHARACTERS = 1_000_000
-
 
 _SIZED = (str, list, tuple)
 _OWN_OF_DICT = frozenset(dir(dict))
@@ -87,13 +87,14 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
     """A sandbox in which neither attributes nor arithmetic lead anywhere else."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "//", "/"})
-    steps = 0
+    most_looked_at = MOST_LOOKED_AT_ONCE
+    steps = spent = 0
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
             raise SecurityError("powers are not allowed in a message")
         if operator == "+" and not isinstance(left, int | float):
-            return bounded(super().call_binop(context, operator, left, right))
+            return self.charged(super().call_binop(context, operator, left, right))
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if not numbers or abs(left) > LARGEST or abs(right) > LARGEST:
             raise SecurityError(f"'{operator}' is for numbers only in a message")
@@ -101,7 +102,7 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         self._step()
-        return super().call(context, function, *args, **kwargs)
+        return self._called(context, function, args, kwargs)
 
     def rounds(self, values: Any) -> Iterator[Any]:
         """What a loop goes through, counted."""
@@ -116,17 +117,13 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
     def concat(self, pieces: Iterable[str]) -> str:
         """Join what was rendered; a message that grows without measure ends here."""
-        pieces = iter(pieces)
-        few = list(islice(pieces, FEW_PIECES))
-        length = sum(map(len, few))
-        for piece in pieces:
-            few.append(piece)
-            length += len(piece)
+        pieces, length, joined = iter(pieces), 0, list[str]()
+        while few := list(islice(pieces, FEW_PIECES)):
+            joined += few
+            length += sum(map(len, few))
             if length > MOST_CHARACTERS:
-                break
-        if length > MOST_CHARACTERS:
-            raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
-        return "".join(few)
+                raise SecurityError(f"the message is longer than {MOST_CHARACTERS:,} characters")
+        return "".join(joined)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """What a row has under a name, which it has most often; anything else as the sandbox has it."""
@@ -141,7 +138,38 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
     def charge(self, size: int) -> None:
-        """While a message is compiled, calls and rounds are counted instead."""
+        """Count what is looked through."""
+        self.spent += size
+        if self.spent > self.most_looked_at:
+            told = f"looks through more than {self.most_looked_at:,} characters and members"
+            raise SecurityError(told)
+
+    def charged(self, value: Any) -> Any:
+        """The value, bounded and counted."""
+        self.charge(measured(value))
+        return value
+
+    def concatenated(self, values: list[Any]) -> str:
+        """What `~` makes of some texts; counted before they are made one."""
+        texts = [value if hasattr(value, "__html__") else str(value) for value in values]
+        self.charge(measured(texts))
+        return markup_join(texts)
+
+    def joined(self, values: Iterable[Any], between: str = "") -> str:
+        """The texts with something between them; counted before they are made one."""
+        texts = [str(value) for value in islice(values, MOST_ROUNDS + 1)]
+        if len(texts) > MOST_ROUNDS:
+            raise SecurityError(f"join of more than {MOST_ROUNDS:,}")
+        if len(texts) * len(between) > LONGEST:
+            raise SecurityError(f"a text of more than {LONGEST:,}")
+        self.charge(measured(texts) + len(texts) * len(between))
+        return str(between).join(texts)
+
+    def _called(self, context: Any, function: Any, args: Any, kwargs: Any) -> Any:
+        """A call: it looks through what it is given, and through what its method belongs to."""
+        owner = getattr(function, "__self__", None)
+        self.charge(sum(len(each) for each in (owner, *args) if isinstance(each, _SIZED)))
+        return super().call(context, function, *args, **kwargs)
 
     def _step(self) -> None:
         self.steps += 1
@@ -150,12 +178,13 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
+        count_what_costs(tree)
         for loop in list(tree.find_all(nodes.For)):
-            loop.iter = _filtered(loop.iter, "_rounds")
+            loop.iter = filtered(loop.iter, "_rounds")
         for block in tree.find_all(nodes.AssignBlock):
-            block.filter = _filtered(block.filter, "_bounded")
+            block.filter = filtered(block.filter, COUNTED)
         for joined in list(tree.find_all(nodes.Concat)):
-            joined.nodes = [_filtered(nodes.List(joined.nodes, lineno=joined.lineno), "_concat")]
+            joined.nodes = [filtered(nodes.List(joined.nodes, lineno=joined.lineno), "_concat")]
         return tree
 
 
@@ -163,7 +192,7 @@ class FillEnvironment(MessageEnvironment):
     """The same for one person's values: what costs more than a little is refused when it is compiled,
     or when it was spent."""
 
-    spent = 0
+    most_looked_at = MOST_LOOKED_AT
 
     def rounds(self, values: Any) -> Iterator[Any]:
         """What a loop goes through: rows, not letters, and not without end."""
@@ -183,14 +212,8 @@ class FillEnvironment(MessageEnvironment):
             self.steps = self.spent = 0
         return super().concat(pieces)
 
-    def charge(self, size: int) -> None:
-        """Count what a filter looks through for one person."""
-        self.spent += size
-        if self.spent > MOST_FILTERED:
-            raise SecurityError(f"filters over more than {MOST_FILTERED:,} characters and members")
-
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return ImmutableSandboxedEnvironment.call(self, context, function, *args, **kwargs)
+        return self._called(context, function, args, kwargs)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -248,27 +271,16 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
 
 def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
-    known = _only(environment.filters, FILTERS)
+    known = {**_only(environment.filters, FILTERS), "urlencode": _urlencoded}
     environment.filters = {name: _with_bounds(known[name], environment) for name in known}
-    environment.filters |= {"join": _joined, "round": _rounded}
-    environment.filters |= {"_rounds": environment.rounds, "_bounded": bounded, "_concat": _concat}
+    environment.filters |= {"join": environment.joined, "round": _rounded}
+    environment.filters |= {
+        "_rounds": environment.rounds,
+        COUNTED: environment.charged,
+        "_concat": environment.concatenated,
+    }
     environment.tests = _only(environment.tests, TESTS | {"==", "!=", "<", ">", "<=", ">="})
     return environment
-
-
-def bounded(value: Any) -> Any:
-    """The value, unless a template made more of it than a message needs."""
-    if isinstance(value, str | list | tuple) and len(value) > LONGEST:
-        raise SecurityError(f"a text or list of more than {LONGEST:,}")
-    return value
-
-
-def _concat(values: list[Any]) -> str:
-    """What `~` makes of some texts; counted before they are made one."""
-    texts = [value if hasattr(value, "__html__") else str(value) for value in values]
-    if sum(map(len, texts)) > LONGEST:
-        raise SecurityError(f"a text of more than {LONGEST:,}")
-    return markup_join(texts)
 
 
 def _with_bounds(
@@ -277,19 +289,11 @@ def _with_bounds(
     @wraps(function)  # with its marks: what Jinja passes to it first
     def within(*args: Any, **kwargs: Any) -> Any:
         environment.charge(sum(len(arg) for arg in args if isinstance(arg, _SIZED)))
-        return bounded(function(*args, **kwargs))
+        made = function(*args, **kwargs)
+        measured(made)
+        return made
 
     return within
-
-
-def _joined(values: Iterable[Any], between: str = "") -> str:
-    """The texts with something between them; counted before they are made one."""
-    texts = [str(value) for value in islice(values, MOST_ROUNDS + 1)]
-    if len(texts) > MOST_ROUNDS:
-        raise SecurityError(f"join of more than {MOST_ROUNDS:,}")
-    if sum(map(len, texts)) + len(texts) * len(between) > LONGEST:
-        raise SecurityError(f"a text of more than {LONGEST:,}")
-    return str(between).join(texts)
 
 
 def _rounded(value: float, digits: int = 0, method: str = "common") -> float:
@@ -297,12 +301,6 @@ def _rounded(value: float, digits: int = 0, method: str = "common") -> float:
     if not isinstance(digits, int) or not 0 <= digits <= MOST_DIGITS:
         raise SecurityError(f"round to 0 to {MOST_DIGITS} digits")
     return do_round(value, digits, method)  # type: ignore[arg-type]
-
-
-def _filtered(node: nodes.Node | None, name: str) -> nodes.Filter:
-    return nodes.Filter(
-        cast("nodes.Expr | None", node), name, [], [], None, None, lineno=node.lineno if node else 1
-    )
 
 
 def _depth(loop: nodes.For) -> int:
@@ -323,4 +321,13 @@ def _shown(value: Any) -> Any:
 
 
 def _url(value: Any) -> str:
-    return "" if value is None else quote(str(value), safe="")
+    return "" if value is None else quote(str(value), safe="", errors="replace")
+
+
+def _urlencoded(value: Any) -> str:
+    """Jinja's own, for half a character too, which a JSON of attributes may hold."""
+    return (
+        url_quote(value.encode("utf-8", "replace"))
+        if isinstance(value, str)
+        else do_urlencode(value)
+    )

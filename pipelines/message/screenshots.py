@@ -1,4 +1,5 @@
-"""Pictures of a campaign in a real browser: each variant, for somebody usual and somebody hard.
+"""Pictures of a campaign in a real browser: each variant, for somebody usual, somebody hard, and in each
+further language.
 
 Knows which are taken and what they are called; the browser is browser.py's. Names of files tell
 nobody's name.
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pipelines.message.browser import LIMIT_SECONDS, opened
 from pipelines.message.daylight import Light, has_night
-from pipelines.message.preview import HARDEST, Shot, Variant, View
+from pipelines.message.preview import HARDEST, READS, Shot, Variant, View
 
 WIDTHS = {"desktop": 640, "phone": 375}
 
@@ -29,14 +30,17 @@ def photographed(
                 camera.picture(view.html, width=width, light=light),
             )
             for variant in variants
-            for who, view in _shown(variant)
+            for who, view in who_is_shown(variant)
             for place, width in WIDTHS.items()
             for light in (Light if has_night(view.html) else (Light.DAY,))
         ]
 
 
-def _shown(variant: Variant) -> Iterator[tuple[str, View]]:
-    """The first contact, and the made-up one that a layout bears least; not who gets nothing."""
+def who_is_shown(variant: Variant) -> Iterator[tuple[str, View]]:
+    """The first contact, the made-up one that a layout bears least, a reader of each further language;
+    not who gets nothing."""
     first, hardest = variant.views[0], [each for each in variant.views if each.who == HARDEST]
     chosen = {"first": first, "hard": hardest[0] if hardest else first}
+    readers = [each for each in variant.views if each.who.startswith(READS)]
+    chosen |= {each.who.removeprefix(READS).lower(): each for each in readers}
     yield from ((who, view) for who, view in chosen.items() if not view.refused)

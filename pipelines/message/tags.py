@@ -86,18 +86,18 @@ class Tags:
 
         def joined(match: re.Match[str]) -> str:
             numbers = _TOKEN.findall(match[1])
-            is_block = all(self.known[int(number)].is_block for number in numbers)
+            is_block = all(self._numbered(number).is_block for number in numbers)
             return match[1].strip() if is_block else match[0]
 
         return self.restore(_ONLY_BLOCKS.sub(joined, text))
 
     def within(self, markup: str) -> list[Tag]:
         """The tags a piece of markup holds."""
-        return [self.known[int(number)] for number in _TOKEN.findall(markup)]
+        return [self._numbered(number) for number in _TOKEN.findall(markup)]
 
     def rewrite(self, value: str, change: Callable[[Tag], Tag]) -> str:
         """The value with new tags in place of those it holds."""
-        return _TOKEN.sub(lambda match: self.add(change(self.known[int(match[1])])), value)
+        return _TOKEN.sub(lambda match: self.add(change(self._numbered(match[1]))), value)
 
     def place_of(self, name: str) -> str | None:
         """Where a name is first used."""
@@ -112,16 +112,21 @@ class Tags:
     def _noted(self, markup: str) -> str:
         """A comment of nothing but a value is a note of its author's, and nobody's to read."""
         note = _COMMENT.fullmatch(markup)
-        return "" if note and not self.known[int(note[1])].is_block else markup
+        return "" if note and not self._numbered(note[1]).is_block else markup
 
     def _commented(self, text: str) -> str:
         return _TOKEN.sub(
-            lambda match: f"<!--{match[0]}-->" if self.known[int(match[1])].is_block else match[0],
+            lambda match: f"<!--{match[0]}-->" if self._numbered(match[1]).is_block else match[0],
             text,
         )
 
     def _source(self, match: re.Match[str]) -> str:
-        return self.known[int(match[1])].source
+        return self._numbered(match[1]).source
+
+    def _numbered(self, number: str) -> Tag:
+        """The tag a word stands for; the word itself where somebody wrote it who meant none."""
+        is_known = len(number) < 7 and int(number) < len(self.known)
+        return self.known[int(number)] if is_known else Tag(f"LMTAG{number}X", "", 0)
 
 
 class ProjectLoader(BaseLoader):

@@ -13,13 +13,13 @@ from html import escape
 from jinja2 import Template
 
 from pipelines.message.compiled import (
+    LINK,
     PIXEL,
     PREFERENCES,
     PREHEADER,
     UNSUBSCRIBE,
     VIEW,
     CompiledMessage,
-    link_mark,
 )
 from pipelines.message.headers import phrase
 from pipelines.message.pictures import parts
@@ -112,10 +112,14 @@ def _compiled(message: CompiledMessage, variant: str, *, is_tracked: bool) -> Te
 
 
 def _linked(message: CompiledMessage, body: str, *, is_tracked: bool, for_html: bool) -> str:
-    for number, target in enumerate(message.links):
+    def address(mark: re.Match[str]) -> str:
+        if int(mark[1]) >= len(message.links):
+            return mark[0]
+        target = message.links[int(mark[1])]
         plain = escape(target) if for_html else target
-        url = f"{{{{ _click }}}}/{number}" if is_tracked else plain
-        body = body.replace(link_mark(number), url)
+        return f"{{{{ _click }}}}/{mark[1]}" if is_tracked else plain
+
+    body = LINK.sub(address, body)
     body = body.replace(VIEW, "{{ _view }}").replace(PREFERENCES, "{{ _preferences }}")
     return body.replace(UNSUBSCRIBE, "{{ _unsubscribe }}")
 

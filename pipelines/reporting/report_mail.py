@@ -103,7 +103,8 @@ def _mail_once(which: Edition, report: CampaignReport, workspace: Workspace) -> 
         return Mailed(which, None, "the owner is not on the allowlist")
     name = message_id(report, which, workspace.home.identity().home_id)
     sender = report.bundle.brand.sender_address
-    composed, signer = message(report, which, name), signer_for(sender, workspace.home.keys)
+    signer = signer_for(report.bundle.brand, workspace.home.keys)
+    composed = message(report, which, name)
     raw = signer.signed(composed, report.made_at) if signer else composed.raw()
     brand = report.bundle.brand.name
     hand_over([raw], sender=sender, target=target, brand=brand, workspace=workspace)

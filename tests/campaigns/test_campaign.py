@@ -172,3 +172,25 @@ def test_a_brand_says_every_problem(workshop):
         "feedback_sender_id",
         "bounce_domain",
     }
+
+
+@pytest.mark.parametrize(
+    ("domain", "counts"),
+    [
+        ("mill.example", True),
+        ("m.mill.example", True),
+        ("paper.example", False),
+        ("ill.example", False),
+    ],
+)
+def test_a_brand_is_signed_for_a_domain_that_is_its_own(workshop, domain, counts):
+    path = workshop / "assets/templates/brands/mill.yaml"
+    values = {**yaml.safe_load(path.read_text()), "dkim": {"domain": domain, "selectors": ["a1"]}}
+    path.write_text(yaml.safe_dump(values))
+
+    if counts:
+        assert load_brand(workshop, "mill").dkim.domain == domain
+        return
+    with pytest.raises(CampaignInvalid) as raised:
+        load_brand(workshop, "mill")
+    assert [problem.where for problem in raised.value.problems] == ["dkim.domain"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -104,6 +105,9 @@ def test_the_gallery_is_one_page_in_the_reports_of_the_home(call: Call, home: Ho
     page = (home.reports / "templates.html").read_text()
     assert 'id="starter-newsletter"' in page
     assert 'id="block-coupon"' in page
+    called = re.findall(r'<h3 lang="\w+">([^<]+)</h3>', page)
+    assert called == ["English", "Deutsch", "français"]
+    assert "Guten Tag, Ada" in page
 
 
 def test_a_gallery_in_a_brand_there_is_not_is_refused(call: Call, home: Home):

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines.campaigns.bundle import save
 from pipelines.campaigns.sources import changed_since
 from pipelines.delivery import approval
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
@@ -95,6 +96,19 @@ def test_a_folder_with_problems_is_not_approved_and_every_one_is_named(demo: Dem
 
     assert "Did you mean 'bought_last_30_days'?" in str(refused.value)
     assert "'no MJML' stands outside of <mjml>" in str(refused.value)
+
+
+def test_an_approval_that_today_s_rules_refuse_is_held_before_anybody_is_claimed(demo: Demo):
+    bundle = approval.approved(demo.campaign, demo.workspace)
+    message = {**bundle.message, "text": "{% set _unsubscribe = 'x' %}"}
+    save(bundle.model_copy(update={"message": message}), demo.home.approvals)
+    approval.freeze_audience(demo.campaign, demo.workspace)
+
+    with pytest.raises(SendHeld, match="is held") as held:
+        send_campaign(demo.campaign, demo.workspace)
+
+    assert "cannot be filled any more: TemplateSyntaxError" in str(held.value)
+    assert not list(demo.home.ledgers.glob("*.sqlite"))
 
 
 def test_an_audience_planned_under_an_earlier_approval_is_held(demo: Demo):

@@ -11,7 +11,9 @@ from pipelines.clock import FrozenClock
 from pipelines.contacts.core import build
 from pipelines.contacts.ingest import ingest
 from pipelines.contacts.source import find
+from pipelines.demo.prepare import prepare
 from pipelines.demo.shop import AS_OF, FILES, write_shop
+from pipelines.errors import HomeInvalid
 from pipelines.lake import Lake
 
 CONTACTS = 400
@@ -84,3 +86,12 @@ def test_most_carts_are_ordered_within_a_day_and_some_are_left(activities: pl.Da
     assert (waited.dt.total_hours() < 24).fill_null(value=False).mean() == pytest.approx(
         0.7, abs=0.05
     )
+
+
+def test_a_shop_that_is_there_keeps_its_people(tmp_path: Path):
+    prepare("shop", contacts=CONTACTS, home=tmp_path)
+
+    assert prepare("shop", home=tmp_path).home.root == tmp_path
+    prepare("shop", contacts=CONTACTS, home=tmp_path)
+    with pytest.raises(HomeInvalid, match=f"has {CONTACTS:,} contacts already"):
+        prepare("shop", contacts=CONTACTS + 1, home=tmp_path)

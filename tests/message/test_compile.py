@@ -132,6 +132,32 @@ def test_text_of_its_own_shares_the_numbers_of_links(compiled, fill):
     assert filled.text.startswith("Look: https://shop.example/winter-papers.\nhttps://edge")
 
 
+def test_an_address_in_text_of_its_own_keeps_its_brackets_and_encodes_its_values(compiled, fill):
+    text = (
+        "Ferns (https://wiki.example/Fern_(plant)), and [https://wiki.example/Moss]. Yours:"
+        " https://shop.example/p/{{ city }}?n={{ city|urlencode }}.\n[[ unsubscribe_url ]]\n"
+    )
+
+    message = compiled("", body__txt__j2=text)
+    told = fill(message, city="a b/c", is_tracked=False).text
+
+    assert [each for each in message.links if "wiki" in each] == [
+        "https://wiki.example/Fern_(plant)",
+        "https://wiki.example/Moss",
+    ]
+    assert "(https://wiki.example/Fern_(plant)), and [https://wiki.example/Moss]." in told
+    assert "https://shop.example/p/a%20b%2Fc?n=a%20b/c.\n" in told
+
+
+def test_an_address_in_text_of_its_own_has_a_host_of_its_own(compiled):
+    with pytest.raises(TemplateInvalid) as refused:
+        compiled("", body__txt__j2="https://{{ city }}.example/")
+
+    (problem,) = refused.value.problems
+    assert problem.where == "assets/campaigns/autumn-thanks/body.txt.j2, line 1"
+    assert "its host must be the same for everybody" in problem.what
+
+
 @pytest.mark.parametrize(
     ("body", "place", "what"),
     [

@@ -123,6 +123,10 @@ def test_no_template_sets_a_name_of_ours(written, name, words):
     ("footer", "hidden"),
     [
         ("{% if first_name %}[[ footer() ]]{% endif %}", True),
+        ("{% if country != 'FR' %}[[ footer() ]]{% endif %}", True),
+        ("{% for one in attributes.many|default([1]) %}[[ footer() ]]{% endfor %}", True),
+        ("{% if city %}[[ footer() ]]{% elif country %}[[ footer() ]]{% endif %}", True),
+        ("{% if city %}[[ footer() ]]{% else %}[[ footer() ]]{% endif %}", False),
         ("{% if first_name %}[[ spacer(8) ]]{% endif %}[[ footer() ]]", False),
     ],
 )
@@ -148,12 +152,14 @@ def test_the_way_out_is_hidden_from_nobody(workshop, footer, hidden):
         "<html><head><style>.x{color:{{ city }}}</style></head><body>x</body></html>",
         '<html><body><p style="color:{{ city }}">x</p></body></html>',
         "<html><body><p style='color:{{ city }}'>x</p></body></html>",
+        '<mjml><mj-body><mj-section background-color="{{ city }}"></mj-section></mj-body></mjml>',
     ],
 )
 def test_no_value_stands_in_a_style(workshop, body):
     folder = workshop / "assets/campaigns" / SLUG
     (folder / "body.mjml.j2").unlink()
-    (folder / "body.html.j2").write_text(body)
+    kind = "mjml" if body.startswith("<mjml") else "html"
+    (folder / f"body.{kind}.j2").write_text(body)
 
     with pytest.raises(TemplateInvalid) as refused:
         compile_message(load(workshop, SLUG), project=workshop)
@@ -173,14 +179,20 @@ def test_a_note_of_the_author_s_is_read_by_nobody(written, fill):
 @pytest.mark.parametrize(
     "words",
     ["[[ 1 // 0 ]]", "[[ 1.5|round(400) ]]", "{% if city %}" * 120 + "x" + "{% endif %}" * 120,
-     "{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "{{ " + "9" * 5_000 + " }}"],
-    ids=["by nothing", "400 digits", "120 conditions", "900 brackets", "5,000 digits"],
+     "{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "{{ " + "9" * 5_000 + " }}",
+     "[% if topic %]" * 120 + "x" + "[% endif %]" * 120, "[" * 9_000, r"[[ '\ud800' ]]"],
+    ids=["by nothing", "400 digits", "120 conditions", "900 brackets", "5,000 digits", "120 at once",
+         "9,000 openings", "half a character"],
 )  # fmt: skip
 def test_what_python_itself_cannot_read_is_told_in_words(written, words):
     with pytest.raises(TemplateInvalid) as refused:
         written(words)
 
     assert refused.value.problems
+
+
+def test_a_word_of_ours_in_a_text_is_a_word(written, fill):
+    assert "The part LMTAG99X, 12" in fill(written("The part LMTAG99X, {{ city }}"), city="12").text
 
 
 def test_a_link_with_braces_leads_where_the_edge_leads(written, fill):

@@ -17,9 +17,17 @@ from dkim.canonicalization import Relaxed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.campaigns.brands import Signing, load_brand
 from pipelines.errors import SettingInvalid
 from pipelines.message.dkim import DkimKey, Signer, relaxed
-from pipelines.message.dkim_keys import activate, listed, make_key, record, signing_keys
+from pipelines.message.dkim_keys import (
+    activate,
+    brand_keys,
+    listed,
+    make_key,
+    record,
+    signing_keys,
+)
 from pipelines.message.mime import composed, quoted_part, quoted_printable, text_part
 from pipelines.message.quoted import encoded
 
@@ -278,3 +286,42 @@ def test_a_name_that_cannot_be_published_makes_no_key(tmp_path: Path, domain: st
         make_key(tmp_path, domain, selector)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "signs"),
+    [
+        (None, [("mill.example", "a1")]),
+        (
+            Signing(domain="mail.mill.example"),
+            [("mail.mill.example", each) for each in ("b1", "b2")],
+        ),
+        (Signing(domain="mail.mill.example", selectors=["b2"]), [("mail.mill.example", "b2")]),
+    ],
+)
+def test_a_brand_is_signed_by_the_keys_it_names(tmp_path: Path, project: Path, named, signs):
+    environment = {"LETTERMILL_DKIM_MAIL_MILL_EXAMPLE__B2": pem(2048)}
+    for domain, selector in ((DOMAIN, "a1"), ("mail.mill.example", "b1")):
+        make_key(tmp_path, domain, selector, kind="ed25519")
+        activate(tmp_path, domain, selector)
+    brand = load_brand(project, "mill").model_copy(update={"dkim": named})
+
+    found = brand_keys(brand, tmp_path, environment)
+
+    assert [(key.domain, key.selector) for key in found] == signs
+
+
+@pytest.mark.parametrize("selectors", [[], ["gone"], ["a1", "gone"]])
+def test_a_brand_whose_key_is_not_there_is_not_sent_unsigned(
+    tmp_path: Path, project: Path, selectors: list[str]
+):
+    if selectors:
+        make_key(tmp_path, DOMAIN, "a1", kind="ed25519")
+        activate(tmp_path, DOMAIN, "a1")
+    named = Signing(domain=DOMAIN, selectors=selectors)
+    brand = load_brand(project, "mill").model_copy(update={"dkim": named})
+
+    with pytest.raises(SettingInvalid, match="is to be signed for") as refused:
+        brand_keys(brand, tmp_path)
+
+    assert f"the home has not {'gone' if selectors else 'any key'}" in str(refused.value)

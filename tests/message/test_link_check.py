@@ -225,6 +225,7 @@ def test_a_name_that_leads_inside_the_second_time_leads_nobody_inside(web):
         *("0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1"),
         *("192.88.99.1", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1"),
         *("::ffff:127.0.0.1", "::ffff:93.184.215.14", "::7f00:1", "64:ff9b::7f00:1"),
+        *("3fff::1", "3fff:fff::1", "5f00::1", "192.0.0.9", "192.0.0.10"),
         *("64:ff9b:1::1", "2002:7f00:1::1", "2001::1", "2001:db8::1", "100::1", "nowhere", ""),
     ],
 )
@@ -255,6 +256,18 @@ def test_who_answers_a_byte_at_a_time_is_not_waited_for(web):
     told = "cannot be reached: gave no answer within 0.5 seconds"
 
     assert web.asked("http://shop.example/drip", limit_seconds=0.5) == (Outcome.UNREACHABLE, told)
+
+
+def test_a_name_that_nobody_answers_for_is_not_waited_for(web):
+    never = threading.Event()
+    network = Network(lambda host, port: [PUBLIC] if never.wait() else [], web._connect)
+    message = linked("http://shop.example/")
+
+    (answer,) = check_links(message, website=WEBSITE, network=network, limit_seconds=0.2)
+
+    never.set()
+    assert answer.told == "cannot be reached: gave no answer within 0.2 seconds"
+    assert web.reached == []
 
 
 def test_nothing_of_a_persons_is_sent_and_other_kinds_of_links_are_left_out(web):

@@ -77,6 +77,18 @@ def test_an_allowed_finding_says_why_and_comes_after_the_others_of_its_kind():
     assert [each.what for each in lint(message, allowed=allowed)] == [found[0].what]
 
 
+def test_an_allowance_that_nothing_needs_is_told_and_forbids_nothing():
+    allowed = {"link-not-https": "No https there yet", "contrast-low": "A drawing, not a text"}
+    message = letter('<p><a href="[[link:0]]">a</a></p>', links=["http://shop.example/"])
+
+    found = [each for each in findings(message, allowed=allowed) if not each.allowed]
+
+    assert [(each.rule.name, each.where) for each in found] == [
+        ("allowance-unneeded", "lint.allow.contrast-low")
+    ]
+    assert lint(message, allowed=allowed) == []
+
+
 def test_what_law_and_safety_ask_for_is_never_allowed():
     message = letter(html="<html><body>[[preheader]]<script></script>[[pixel]]</body></html>")
     allowed = {rule.name: "We do not want it" for rule in RULES}

@@ -138,7 +138,11 @@ def test_the_gallery_shows_every_block_and_starter_and_asks_no_network(clock):
 
     assert [each.name for each in BLOCKS if f'id="block-{each.name}"' not in page] == []
     assert [name for name in WHOLE if f'id="starter-{name}"' not in page] == []
-    assert page.count("<iframe") == page.count("sandbox=") == 2 * len([*BLOCKS, *WHOLE])
+    assert (
+        page.count("<iframe")
+        == page.count("sandbox=")
+        == 2 * len([*BLOCKS, *WHOLE, "German", "French"])
+    )
     assert not re.search(r"\ssrc=(&#34;|\")https?:", page)
 
 

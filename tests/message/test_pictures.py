@@ -45,6 +45,12 @@ def test_a_picture_of_the_campaign_s_folder_travels_along(images, compiled, fill
     assert f'src="cid:{picture["Content-ID"].strip("<>")}"' in found.html
 
 
+def test_a_picture_travels_whatever_its_words_are(images, compiled):
+    body = """[[ image("images/dot.png", alt="Dots > lines, 'a' < b") ]]"""
+
+    assert len(compiled(body).pictures) == 1
+
+
 def test_one_picture_used_twice_travels_once(images, compiled):
     (images / "same.png").write_bytes(PNG)
 

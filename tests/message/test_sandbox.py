@@ -21,6 +21,14 @@ def filled(source: str, **values: object) -> str:
     return fill_environment(autoescape=True).from_string(source).render(values)
 
 
+def put_together(source: str, **values: object) -> str:
+    """The same source while a message is compiled."""
+    for mark, once in (("{{", "[["), ("}}", "]]"), ("{%", "[%"), ("%}", "%]")):
+        source = source.replace(mark, once)
+    environment = compile_environment(DictLoader({}), autoescape=True)
+    return environment.from_string(source).render(values)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -185,6 +193,53 @@ def test_filters_over_long_values_are_counted_together_and_anew_for_each_person(
     template = fill_environment(autoescape=True).from_string(sorting)
 
     assert template.render(few=[1, 2], note=NAME) == "x"
-    with pytest.raises(SecurityError, match="filters over more than"):
+    with pytest.raises(SecurityError, match="looks through more than"):
         template.render(few=list(range(30)), note=NAME)
     assert template.render(few=[1, 2], note=NAME) == "x"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% set x = [name] %}" + "{% set x = [x, x] %}" * 60 + "{{ x }}",
+        "{% set x = (1, 2) %}" + "{% set x = (x, x) %}" * 60 + "{{ x == x }}",
+        "{% set x = {'a': 1} %}" + "{% set x = {'a': x, 'b': x} %}" * 60 + "{{ x }}",
+        "{% set x = [1] %}{% set y = [1] %}"
+        + "{% set x = [x, x] %}{% set y = [y, y] %}" * 60
+        + "{{ x == y }}",
+        "{% set x = [name] %}" + "{% set x = x + x %}" * 9 + "{{ x }}",
+    ],
+)
+def test_lists_within_lists_are_measured_whole(source: str):
+    for run in (filled, put_together):
+        with pytest.raises(SecurityError, match="more than 200,000"):
+            run(source, name=NAME)
+
+
+@pytest.mark.parametrize(
+    "looked",
+    [
+        "{{ name.count('x') }}",
+        "{{ 'y' in name }}",
+        "{{ name == name ~ '' }}",
+        "{{ name is lower }}",
+        "{{ name[::-1]|length }}",
+        "{{ [name, a]|join|length }}",
+        "{{ (name + 'x')[:1] }}",
+        "{{ {'n': name}.n[:1] }}",
+        "{{ rows|select('in', name)|list|length }}",
+    ],
+)
+def test_whatever_looks_through_a_long_value_again_and_again_is_counted(looked: str):
+    loop = f"{{% for a in rows %}}{looked}{{% endfor %}}"
+
+    for run in (filled, put_together):
+        with pytest.raises(SecurityError, match="looks through more than"):
+            run(loop, name=NAME, rows=["x"] * 500)
+
+
+def test_many_comparisons_are_counted_outside_of_loops_too():
+    assert filled("{{ 'y' in name }}" * 100, name=NAME) == "False" * 100
+
+    with pytest.raises(SecurityError, match="looks through more than"):
+        filled("{{ 'y' in name }}" * 101, name=NAME)

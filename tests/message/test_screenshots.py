@@ -14,10 +14,12 @@ import pytest
 
 from pipelines.cli.command import main
 from pipelines.message.browser import BrowserFailed, find_browser, opened
+from pipelines.message.compile import compile_message
 from pipelines.message.compiled import CompiledMessage
 from pipelines.message.daylight import Light, seen_by
+from pipelines.message.library import starters
 from pipelines.message.preview import variants_of
-from pipelines.message.screenshots import photographed
+from pipelines.message.screenshots import photographed, who_is_shown
 from pipelines.settings import CHECKOUT, Home
 
 from .conftest import URL
@@ -60,6 +62,17 @@ def script(path: Path, words: str) -> Path:
     path.write_text(f"#!/bin/sh\n{words}\n")
     path.chmod(0o755)
     return path
+
+
+def test_a_reader_of_each_further_language_is_among_those_shown():
+    (starter,) = (each for each in starters(CHECKOUT) if each.name == "welcome")
+    message = compile_message(starter.campaign, project=CHECKOUT, folder=starter.folder)
+    (variant,) = variants_of(message, [], public_url=URL)
+
+    shown = dict(who_is_shown(variant))
+
+    assert list(shown) == ["first", "hard", "de", "fr"]
+    assert "Guten Tag" in shown["de"].html
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from pipelines.clock import FrozenClock
 from pipelines.delivery.people import Reason, Scope, Suppression
 from pipelines.lake import Lake
 from pipelines.message.tokens import Purpose, Token, sign
-from pipelines.schema import CONSENTS
+from pipelines.schema import CONSENTS, IDENTITIES
 from streaming import pages
 from streaming.edge import make_app
 
@@ -113,6 +113,19 @@ def test_a_mail_program_that_leaves_for_somebody_is_given_no_way_back(
 
     assert left.status_code == 200
     assert "/p/" not in left.text
+
+
+def test_a_form_of_many_topics_is_read_whole(
+    browser: TestClient, page: str, campaigning: Campaigning
+) -> None:
+    others = [f"a_topic_with_a_long_name_{number}" for number in range(200)]
+    form = {"choose": "these", "shown": [*others, "news", "offers"], "topic": [*others, "news"]}
+
+    answer = browser.post(page, data=form)
+
+    assert answer.status_code == 200
+    assert campaigning.people.suppressed_hashes("offers", "mill") == {"hash-1"}
+    assert campaigning.people.suppressed_hashes("news", "mill") == set()
 
 
 def test_a_topic_they_were_not_shown_is_left_as_it_was(
@@ -274,3 +287,31 @@ def test_while_the_topics_cannot_be_read_nothing_is_said_to_be_saved(
 
     assert answer.status_code == 503
     assert campaigning.people.decisions("hash-1", 1) == []
+
+
+def test_whoever_was_merged_since_is_shown_what_they_get_by_now(
+    browser: TestClient, page: str, campaigning: Campaigning, lake: Lake
+) -> None:
+    merged = [{"source": "merged", "external_id": "1", "contact_id": 9}]
+    lake.append(IDENTITIES, pl.DataFrame(merged, schema=IDENTITIES.schema))
+    said = [("marketing", "news"), ("tracking", None)]
+    rows = [
+        {
+            "contact_id": 9,
+            "purpose": purpose,
+            "topic": topic,
+            "status": "granted",
+            "recorded_at": NOON,
+        }
+        for purpose, topic in said
+    ]
+    # What core.consents says of somebody merged, it says of whom they were merged into.
+    lake.replace(CONSENTS, pl.DataFrame(rows, schema=CONSENTS.schema))
+    left = Suppression("other", 9, Scope.TOPIC, "news", Reason.UNSUBSCRIBED, NOON, "campaign x")
+    campaigning.people.suppress([left])
+
+    assert ticked(browser.get(page).text) == {"news": False, "counted": True}
+    browser.post(page, data={"choose": "these", "shown": ["news"], "topic": ["news"]})
+
+    assert campaigning.people.decisions("other", 9) == []
+    assert 9 in campaigning.people.withdrawn_tracking()

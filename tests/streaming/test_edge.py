@@ -20,6 +20,7 @@ from pipelines.lake import Lake
 from pipelines.message.tokens import Purpose, Token, sign
 from pipelines.schema import AUDIENCE
 from pipelines.settings import CHECKOUT, Settings
+from streaming.forms import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from conftest import Campaigning
@@ -203,7 +204,7 @@ def test_a_post_that_asks_for_nothing_does_nothing(
 
 
 def test_a_body_past_the_cap_is_refused(browser: TestClient, campaigning: Campaigning) -> None:
-    answer = browser.post(campaigning.url(Purpose.UNSUBSCRIBE), content=b"x" * 20_000)
+    answer = browser.post(campaigning.url(Purpose.UNSUBSCRIBE), content=b"x" * (MAX_BODY_BYTES + 1))
 
     assert answer.status_code == 413
 

@@ -120,13 +120,23 @@ def check(compiled: CompiledMessage, page: Page, public_url: str | None) -> Iter
 
 
 def _must_have(compiled: CompiledMessage, page: Page) -> Iterator[Finding]:
-    bodies = (("HTML", compiled.html, page.words), ("plain text", compiled.text, compiled.text))
-    for where, body, words in bodies:
-        if UNSUBSCRIBE not in body:
+    ways_out = {"HTML": _leads_out(page), "plain text": UNSUBSCRIBE in compiled.text}
+    for where, words in (("HTML", page.words), ("plain text", compiled.text)):
+        if not ways_out[where]:
             what = "has no unsubscribe link; add [[ footer() ]]"
             yield UNSUBSCRIBE_MISSING.found(where, what)
         if _squeezed(compiled.postal_address) not in _squeezed(words):
             yield POSTAL_MISSING.found(where, "has no postal address; add [[ footer() ]]")
+
+
+def _leads_out(page: Page) -> bool:
+    """Whether a link that can be seen leads out, or its address can be read."""
+    seen = [each for each in page.elements if not each.look.is_hidden]
+    links = [each for each in seen if each.attributes.get("href") == UNSUBSCRIBE]
+    shown = [each for each in seen if each.words or each.tag == "img"]
+    return UNSUBSCRIBE in page.words or any(
+        part is link or part.link is link for link in links for part in shown
+    )
 
 
 def _squeezed(text: str) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipelines.message.compiled import CompiledMessage
+from pipelines.message.compiled import LINK, CompiledMessage
 from pipelines.message.lint.colour import WHITE, colour_of
 
 # A private-use character: no message has it, and no pattern takes it for a letter or a brace.
@@ -23,7 +23,6 @@ DEFAULT_PIXELS = 16.0
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_MARK = re.compile(r"\[\[link:(\d+)\]\]")
 _HEADING_PIXELS = {"h1": 32.0, "h2": 24.0, "h3": 18.7}
 _UNREAD = frozenset({"head", "style", "script", "title", "template", "noscript"})
 _FOR_OUTLOOK = re.compile(r"<!--\s*\[if [^]!]*\bmso\b")
@@ -99,7 +98,7 @@ class Page:
 
     def target(self, href: str) -> str:
         """Where a link leads: the address behind its mark."""
-        mark = _MARK.fullmatch(href)
+        mark = LINK.fullmatch(href)
         number = int(mark[1]) if mark else -1
         return self._links[number] if 0 <= number < len(self._links) else href
 

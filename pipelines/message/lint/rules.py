@@ -7,7 +7,7 @@ compile.py refuses them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -19,11 +19,19 @@ from pipelines.message.lint.rule import Finding, Rule, Severity
 
 __all__ = ["RULES", "Finding", "Rule", "Severity", "findings", "lint", "refused_allowances"]
 
+UNNEEDED = Rule(
+    "allowance-unneeded",
+    Severity.NOTE,
+    "A rule that the campaign allows itself to break, and does not.",
+    "Take it out of lint.allow: the next message that breaks it should be told.",
+    may_be_allowed=False,
+)
 RULES: tuple[Rule, ...] = (
     *words.RULES,
     *html.RULES,
     *links.RULES,
     *clients.RULES,
+    UNNEEDED,
 )
 # Rule → why it may be broken: `lint.allow` of a campaign.
 Allowed = Mapping[str, str]
@@ -42,12 +50,20 @@ def findings(
         # What is said of the first language is not said again of those that share it.
         others = [each for each in _of_one(message, public_url) if each not in found]
         found += [replace(each, where=f"{each.where} ({message.language})") for each in others]
+    found += _unneeded(allowed, {each.rule.name for each in found})
     order = list(Severity)
     told = [
         replace(each, allowed=allowed.get(each.rule.name, "")) if each.rule.may_be_allowed else each
         for each in found
     ]
     return sorted(told, key=lambda each: (order.index(each.rule.severity), bool(each.allowed)))
+
+
+def _unneeded(allowed: Allowed, broken: Container[str]) -> Iterator[Finding]:
+    known = {rule.name for rule in RULES if rule.may_be_allowed}
+    for name in allowed:
+        if name in known and name not in broken:
+            yield UNNEEDED.found(f"lint.allow.{name}", "is allowed, and nothing breaks it")
 
 
 def _of_one(compiled: CompiledMessage, public_url: str | None) -> list[Finding]:
