@@ -96,7 +96,8 @@ def from_mjml(source: str) -> str:
 def _rendered(source: str) -> str:
     # No fonts: the defaults are style sheets on somebody else's server.
     options = mrml.RenderOptions(fonts={})
-    return str(mrml.to_html(source, render_options=options).content)
+    # What follows the last element it takes for words, unless it is line ends only.
+    return str(mrml.to_html(source.rstrip(), render_options=options).content)
 
 
 def inlined(markup: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.campaigns.campaign import load
@@ -288,6 +288,7 @@ PIECES = st.sampled_from([
 
 @settings(deadline=None)
 @given(at=st.floats(0, 1), length=st.integers(0, 30), piece=PIECES)
+@example(at=1.0, length=0, piece=" \n")
 def test_whatever_mrml_refuses_was_told_before(whole, at, length, piece):
     start = int(at * len(whole))
     broken = whole[:start] + piece + whole[start + length :]
