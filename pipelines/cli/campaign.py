@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 
 from pipelines.campaigns.bundle import Bundle, load_current
 from pipelines.campaigns.campaign import Campaign, discover, load, slug_of
+from pipelines.campaigns.kinds import InDoubt
 from pipelines.campaigns.sources import changed_since
 from pipelines.cli.campaign_check import finding_as_json, show
 from pipelines.cli.campaign_rehearsal import tell
@@ -26,6 +27,12 @@ from pipelines.message.lint.rules import findings
 from pipelines.reporting.campaign_report import build
 from pipelines.reporting.pages import report_page
 from pipelines.reporting.wording import headline
+
+POLICIES = {
+    InDoubt.SKIP: "nobody is sent a second copy",
+    InDoubt.ASK: "the campaign pauses when it is over, and asks",
+    InDoubt.RESEND: "after {after} without evidence they are sent a second copy",
+}
 
 app = typer.Typer(help="Campaigns: one folder each.", no_args_is_help=True)
 Slug = Annotated[str, typer.Argument(help="The campaign: slug, or slug@occurrence.")]
@@ -187,6 +194,9 @@ def status(slug: Slug, as_json: Json = False) -> None:
         count = found.bundles.get(name, 0)
         then = "in force" if name == bundle.content_hash else "amended since"
         out.print(f"version {name[:12]}, {then}: {count:,} people", highlight=False)
+    if found.in_doubt:
+        after = bundle.campaign.resend_after
+        out.print(f"whoever is in doubt: {POLICIES[bundle.campaign.in_doubt].format(after=after)}")
     for path in changed:
         out.print(f"[yellow]changed since approval[/] {path}", soft_wrap=True)
     _show(found)

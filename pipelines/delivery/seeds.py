@@ -27,6 +27,9 @@ BEGUN, ACCEPTED, FAILED = "begun", "accepted", "failed"
 BEGIN = "insert into seeds values (?, ?, ?, null, ?) on conflict do nothing"
 END = "update seeds set state = ?, told = ? where address_hash = ? and variant = ?"
 LONGEST_WORD = 200
+LATE: tuple[str, str | None] = (FAILED, "the relay took too long over those before it")
+# A relay that answers slowly keeps everybody else waiting for no longer.
+SEEDS_SECONDS = 60.0
 
 
 def seeds_of(bundle: Bundle) -> list[str]:
@@ -37,14 +40,22 @@ def seeds_of(bundle: Bundle) -> list[str]:
     return list(found.values())
 
 
-def at_start(bundle: Bundle, workspace: Workspace) -> Callable[[Ledger], None] | None:
-    """What a send of this approval does for its seeds once it holds the ledger; None without any."""
-    return partial(_send_seeds, bundle, workspace) if seeds_of(bundle) else None
+def at_start(
+    bundle: Bundle, workspace: Workspace, *, seconds: float = SEEDS_SECONDS
+) -> Callable[[Ledger], None] | None:
+    """What a send of this approval does for its seeds once it holds the ledger; None without any.
+
+    seconds  after which no further copy is handed over
+    """
+    if not seeds_of(bundle):
+        return None
+    return partial(_send_seeds, bundle, workspace, seconds)
 
 
-def _send_seeds(bundle: Bundle, workspace: Workspace, ledger: Ledger) -> None:
+def _send_seeds(bundle: Bundle, workspace: Workspace, seconds: float, ledger: Ledger) -> None:
     """Begin each seed that was not begun, and keep what became of it."""
-    key = workspace.home.key("addresses")
+    key, time = workspace.home.key("addresses"), workspace.clock.monotonic
+    until = time() + seconds
     for number, address in enumerate(seeds_of(bundle)):
         name = address_hash(normalise(address), key)
         wanted = _begun(ledger, name, bundle, workspace)
@@ -57,7 +68,9 @@ def _send_seeds(bundle: Bundle, workspace: Workspace, ledger: Ledger) -> None:
             continue
         for variant, raw in written:
             if variant in wanted:
-                state, told = _handed_over(raw, target, bundle, workspace)
+                state, told = (
+                    _handed_over(raw, target, bundle, workspace) if time() < until else LATE
+                )
                 _end(ledger, state, told, name, {variant})
 
 

@@ -23,6 +23,7 @@ TOKEN_IN_LINK = re.compile(r"/u/([A-Za-z0-9_-]{20,400})")
 HARD = frozenset({"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"})
 # A mailbox has it, the next server has it, a list has it: whoever says so had taken it over.
 FAILED, TAKEN = "failed", frozenset({"delivered", "relayed", "expanded"})
+LONGEST_NAME, XTEXT = 200, re.compile(r"\+([0-9A-F]{2})")
 ADDRESSED = ("To", "Delivered-To", "X-Original-To", "Envelope-To")
 
 
@@ -61,11 +62,15 @@ def _read(raw: bytes) -> BounceReport | None:
     returned = [part for part in parts if part is not message]
     named = (_text(message, name) for name in ADDRESSED)
     paths = (_text(part, "Return-Path") for part in returned)
+    # What we called the message in its envelope: its return path's own part.
+    envelopes = (_text(group, "Original-Envelope-Id") for group in groups)
     return BounceReport(
         status=status,
         is_hard=bool(failed) and status in HARD,
         is_delivered=not failed,
-        local_parts=tuple(dict.fromkeys(_local_parts([*named, *paths]))),
+        local_parts=tuple(
+            dict.fromkeys([*_local_parts([*named, *paths]), *_named_in_envelope(envelopes)])
+        ),
         unsubscribe_tokens=tuple(dict.fromkeys(_unsubscribe_tokens(returned))),
     )
 
@@ -109,6 +114,14 @@ def _local_parts(values: Iterable[str]) -> Iterable[str]:
         local, at, _ = address.rpartition("@")
         if at and len(local) <= 64:
             yield local
+
+
+def _named_in_envelope(names: Iterable[str]) -> Iterable[str]:
+    """Each as it stands, and as it was before a relay that hands on xtext (RFC 3461) wrote it."""
+    for name in names:
+        if 0 < len(text := name.strip()) <= LONGEST_NAME:
+            yield text
+            yield XTEXT.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _unsubscribe_tokens(parts: Iterable[Message]) -> Iterable[str]:

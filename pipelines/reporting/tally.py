@@ -91,7 +91,7 @@ class Tally:
     # Rows of the sends table that say something, and how many are second rows of a contact.
     settled: int
     repeated: int
-    # Who was sent a second copy, or is to be, though they may have the first.
+    # Who was sent a second copy though they may have the first.
     resent: int
     first_sent_at: datetime | None
     events: Mapping[str, Events]

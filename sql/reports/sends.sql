@@ -3,7 +3,7 @@ select
     count(*) filter (where state <> 'unclaimed') as settled,
     count(*) filter (where state <> 'unclaimed') - count(distinct contact_id)
         filter (where state <> 'unclaimed') as repeated,
-    count(*) filter (where was_resent) as resent,
+    count(*) filter (where was_resent and state in ('accepted', 'confirmed_sent', 'in_doubt')) as resent,
     min(coalesce(settled_at, claimed_at))
         filter (where state in ('accepted', 'confirmed_sent')) as first_sent_at
 from campaigns.sends

@@ -182,6 +182,18 @@ def test_the_report_counts_both(finished: Demo):
     assert report.funnel_problems() == []
 
 
+def test_links_of_what_is_out_lead_on_when_a_later_approval_is_spoilt(begun: Demo):
+    mend_the_message(begun)
+    old = approval.approved(begun.campaign, begun.workspace)
+    amended = amend(begun.campaign, by="Tom", workspace=begun.workspace)
+    folder = begun.home.approvals / begun.campaign
+    (folder / f"{amended.bundle.content_hash}.json").write_text("{")
+
+    led = Lookups(begun.home).link(begun.campaign, 0)
+
+    assert led == old.message["links"][0]
+
+
 def test_what_the_frozen_audience_was_made_from_may_not_change(begun: Demo):
     before = versions(begun)
     mend_the_message(begun)

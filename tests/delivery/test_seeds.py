@@ -42,7 +42,7 @@ def seeded(demo: Demo) -> Demo:
 
 def arrived(demo: Demo) -> list[Message]:
     """What came to a seed."""
-    paths = (demo.home.sink / "new").iterdir()
+    paths = (demo.home.sink / "new").glob("*")
     mails = [message_from_bytes(path.read_bytes(), policy=default) for path in paths]
     return [mail for mail in mails if "@seeds.example" in str(mail["Delivered-To"])]
 
@@ -120,3 +120,16 @@ def test_a_seed_that_is_on_no_allowlist_gets_nothing(seeded: Demo):
         told = ledger.ask("select distinct state, told from seeds")
 
     assert told == [("failed", "this address is not on the allowlist")]
+
+
+def test_seeds_keep_nobody_waiting_for_long(seeded: Demo):
+    space = seeded.workspace
+    begin = at_start(approval.approved(seeded.campaign, space), space, seconds=0)
+    assert begin is not None
+
+    with closing(Ledger(space.home.ledgers / "other.sqlite")) as ledger:
+        begin(ledger)
+        told = ledger.ask("select distinct state, told from seeds")
+
+    assert told == [("failed", "the relay took too long over those before it")]
+    assert arrived(seeded) == []

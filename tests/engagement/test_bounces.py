@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,21 @@ def test_a_delivery_is_never_a_hard_bounce_whatever_status_it_names() -> None:
 
     assert read is not None
     assert not read.is_hard
+
+
+@pytest.mark.parametrize("written", [str, lambda local: local.replace("+", "+2B")])
+def test_a_report_that_names_only_the_envelope_is_known_by_our_signature_there(
+    written: Callable[[str], str],
+) -> None:
+    local = sign_return_path("spring", 7, KEY)
+    raw = report(action="relayed", token="none").replace(
+        b"Reporting-MTA", b"Original-Envelope-Id: " + written(local).encode() + b"\nReporting-MTA"
+    )
+
+    read = read_report(raw)
+
+    assert "+" in local
+    assert read is not None
+    token = recipient(read, ["spring"], KEY)
+    assert token is not None
+    assert (token.campaign, token.contact_id) == ("spring", 7)
