@@ -166,10 +166,12 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         return str(between).join(texts)
 
     def _called(self, context: Any, function: Any, args: Any, kwargs: Any) -> Any:
-        """A call: it looks through what it is given, and through what its method belongs to."""
+        """A call: it looks through what it is given and what its method belongs to, and makes something."""
         owner = getattr(function, "__self__", None)
         self.charge(sum(len(each) for each in (owner, *args) if isinstance(each, _SIZED)))
-        return super().call(context, function, *args, **kwargs)
+        made = super().call(context, function, *args, **kwargs)
+        self.charge(len(made) if isinstance(made, _SIZED) else 0)
+        return made
 
     def _step(self) -> None:
         self.steps += 1

@@ -114,6 +114,10 @@ BROKEN: dict[str, list[CompiledMessage]] = {
         linked("https://192.168.1.7/"),
         linked("https://[::1]/"),
         linked("https://intranet/papers"),
+        linked("https://127.1/"),
+        linked("https://0x7f.1/"),
+        linked("https://2130706433/"),
+        linked("https://192.0.0.9/"),
     ],
     "link-not-https": [
         linked("http://shop.example/"),

@@ -243,3 +243,11 @@ def test_many_comparisons_are_counted_outside_of_loops_too():
 
     with pytest.raises(SecurityError, match="looks through more than"):
         filled("{{ 'y' in name }}" * 101, name=NAME)
+
+
+def test_what_a_block_makes_again_and_again_is_counted():
+    block = "{% macro m() %}" + "x" * 190_000 + "{% endmacro %}"
+    calls = "{% for a in rows %}{% set y = m() %}{% endfor %}"
+
+    with pytest.raises(SecurityError, match="looks through more than 20,000,000"):
+        put_together(block + calls, rows=ROWS)

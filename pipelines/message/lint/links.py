@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from pipelines.message.compiled import OWN_PAGES, CompiledMessage
 from pipelines.message.lint.page import VALUE, Page
 from pipelines.message.lint.rule import Finding, Rule, Severity
+from pipelines.message.public_web import is_public
 
 EMPTY = Rule(
     "link-empty",
@@ -55,6 +56,8 @@ _UNDONE = re.compile(r"(?<![a-z0-9])(todo|fixme|tbd|xxx+|your-?(link|url)(-?here
 _TAG = re.compile(r"\{\{|\[\[|\}\}|\$\{|<%|%7b%7b|%5b%5b|\*\||%%[a-z_]+%%", re.IGNORECASE)
 # RFC 2606: reserved for examples. The domain `.example` is what the demo's own shop has.
 _EXAMPLES = re.compile(r"(.+\.)?example\.(com|net|org)")
+# Browsers take 127.1 and 0x7f.1 for addresses; no name of the web ends in a number.
+_NUMBER = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)$")
 _PRIVATE_ENDS = (".localhost", ".local", ".internal", ".lan", ".intranet", ".home.arpa")
 
 
@@ -133,6 +136,7 @@ def _is_placeholder(address: str, parts: SplitResult | None) -> bool:
 def _is_private(host: str) -> bool:
     host = host.rstrip(".")
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not is_public(str(ipaddress.ip_address(host)))
     except ValueError:
-        return bool(host) and ("." not in host or host.endswith(_PRIVATE_ENDS))
+        is_name = "." in host and not host.endswith(_PRIVATE_ENDS) and not _NUMBER.search(host)
+        return bool(host) and not is_name
