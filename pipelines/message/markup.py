@@ -86,6 +86,7 @@ def as_uri(address: str) -> str:
 
 def from_mjml(source: str) -> str:
     """MJML as HTML. Raises OSError with the parser's words; `mj-include` is not supported."""
+    source = source.strip()  # of which mrml takes some at the end for words
     try:
         return _rendered(source)
     except OSError:

@@ -299,6 +299,10 @@ def test_whatever_mrml_refuses_was_told_before(whole, at, length, piece):
         assert flaws(broken) != []
 
 
+def test_space_behind_the_last_element_is_no_word(whole):
+    assert from_mjml(f"{whole.strip()} \n") == from_mjml(whole)
+
+
 def refused(compiled, body: str | None, **files: str) -> list[str]:
     """The problems of a campaign with this body, each in a line."""
     files = {"body__mjml__j2": body, **files} if body is not None else files
