@@ -24,8 +24,10 @@ from pipelines.delivery.send_times import first_due, last_due, send_times
 from pipelines.delivery.states import State
 from pipelines.delivery.waiting import waiting, zones_of
 from pipelines.errors import CampaignInvalid, Problem, SendHeld
-from pipelines.schema import AUDIENCE
+from pipelines.schema import AUDIENCE, LEDGER_HEADS
 from pipelines.workspace import Workspace
+
+UNSENT = (State.CLAIMED, State.CONFIRMED_UNSENT)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ def _last_awake(bundle: Bundle, workspace: Workspace) -> datetime:
     return max((last, *map(quiet.ends, zones, times)))
 
 
+def _ends(bundle: Bundle, workspace: Workspace) -> datetime:
+    """When whoever is still put off is given up on: so long after the last was due, or it was begun late."""
+    heads = workspace.lake.read(LEDGER_HEADS.name).filter(pl.col("campaign") == bundle.key)
+    begun = heads.select(pl.col("started_at").min()).collect().item()
+    last = _last_awake(bundle, workspace)
+    return max(last, begun or last) + bundle.campaign.expires_after
+
+
 def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
     if (pause := paused(workspace.home.ledgers, bundle.key)) is not None:
         return Due(bundle.key, start=False, why=str(pause))
@@ -101,7 +111,8 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
             return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
         if work.is_only_in_doubt:
             return Due(bundle.key, start=True, why="who is in doubt is sent a second copy")
-        return Due(bundle.key, start=False, why="overdue; it does not start by itself")
+        if not work.is_only_deferred:
+            return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     if held is not None and held.count >= work.now:
         return Due(bundle.key, start=False, why=str(held))
     if work.now:
@@ -123,11 +134,18 @@ class Work:
     in_doubt: int = 0
     # Not claimed yet, and due.
     fresh: int = 0
+    # Begun and certainly without their mail: they count as if nobody had begun them.
+    unsent: int = 0
 
     @property
     def is_only_in_doubt(self) -> bool:
         """Whether a run would begin nobody who was not begun: it goes on though the campaign is overdue."""
         return bool(self.in_doubt) and not self.fresh
+
+    @property
+    def is_only_deferred(self) -> bool:
+        """Whether all that is left is to try again whom a relay put off: that goes on until they expire."""
+        return bool(self.deferred) and not self.fresh and not self.unsent
 
     @property
     def unfinished(self) -> int:
@@ -151,7 +169,8 @@ def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
     ledger = Ledger(path)
     try:
         counts, again = ledger.counts(), ledger.due_again(now)
-        expiring = ledger.expiring(now - bundle.campaign.expires_after)
+        put_off = ledger.expiring()
+        expiring = put_off if put_off and now > _ends(bundle, workspace) else 0
         waiting, in_doubt = _in_doubt(bundle, ledger, now)
     finally:
         ledger.close()
@@ -164,6 +183,7 @@ def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
         expiring=expiring,
         in_doubt=in_doubt,
         fresh=fresh,
+        unsent=sum(counts.get(state.value, 0) for state in UNSENT),
     )
 
 

@@ -242,21 +242,17 @@ class Ledger:
                 rows,
             )
 
-    def expire(self, *, tried_before: datetime, at: datetime) -> int:
-        """Give up on everybody deferred who was last tried before a time."""
+    def expire(self, *, at: datetime) -> int:
+        """Give up on everybody deferred, but whom a person lets be tried once more."""
         with _Transaction(self._db):
             return self._db.execute(
-                "update sends set state = 'expired', settled_at = ?"
-                " where state = 'deferred' and claimed_at < ?",
-                (micros(at), micros(tried_before)),
+                f"update sends set state = 'expired', settled_at = ? where {ledger_sql.PUT_OFF}",
+                (micros(at),),
             ).rowcount
 
-    def expiring(self, tried_before: datetime) -> int:
+    def expiring(self) -> int:
         """How many `expire` would give up on."""
-        row = self._db.execute(
-            "select count(*) from sends where state = 'deferred' and claimed_at < ?",
-            (micros(tried_before),),
-        ).fetchone()
+        row = self._db.execute(f"select count(*) from sends where {ledger_sql.PUT_OFF}").fetchone()
         return int(row[0])
 
     def doubt(self, candidates: Iterable[Candidate], *, at: datetime) -> None:

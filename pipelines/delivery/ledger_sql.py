@@ -1,5 +1,7 @@
 """The ledger's tables and the statements that change them. What they mean is ledger.py's."""
 
+from pipelines.delivery.recovery import TRIED_AGAIN
+
 SCHEMA = """
 create table if not exists meta (name text primary key, value text not null) without rowid;
 create table if not exists sends (
@@ -57,6 +59,8 @@ on conflict (contact_id) do update set state = 'withheld', reason = 'duplicate_a
 where state in ('deferred', 'confirmed_unsent', 'waived_resend')
   or (state = 'claimed' and epoch < excluded.epoch)
 """
+# Deferred by a relay, and not by a person who lets them be tried once more.
+PUT_OFF = f"state = 'deferred' and coalesce(reason, '') <> '{TRIED_AGAIN}'"
 SETTLE = """
 update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
   settled_at = ?, next_at = retry_at(attempts, ?)

@@ -70,7 +70,8 @@ def _send(
             ended = _give_up(bundle, workspace)
             if not ended.unclaimed:
                 return ended
-        if not left_to_do(bundle, workspace).is_only_in_doubt:
+        left = left_to_do(bundle, workspace)
+        if not left.is_only_in_doubt and not left.is_only_deferred:
             hold_when_overdue(bundle, workspace)
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
@@ -102,13 +103,13 @@ def _can_be_written(bundle: Bundle, workspace: Workspace) -> None:
 
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
-    """The last word on whoever was deferred for `expires_after` when a campaign's time is over."""
+    """The last word on whoever is still deferred when a campaign's time and its patience are over."""
     key, now = bundle.key, workspace.clock.now()
     started = workspace.clock.monotonic()
     lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
     try:
         ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
-        ledger.expire(tried_before=now - bundle.campaign.expires_after, at=now)
+        ledger.expire(at=now)
         export(key, ledger, workspace)
         counts, epoch = ledger.counts(), ledger.epoch
         ledger.close()

@@ -155,9 +155,7 @@ class Sending(RuleBasedStateMachine):
     def give_up(self) -> None:
         deferred = self.ledger.rows(State.DEFERRED)
 
-        assert self.ledger.expire(tried_before=self.at + timedelta(days=1), at=self.at) == len(
-            deferred
-        )
+        assert self.ledger.expire(at=self.at) == len(deferred)
         self.closed |= {row["address_hash"] for row in deferred}
 
     @precondition(lambda self: not self.open)

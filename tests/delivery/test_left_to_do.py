@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -57,6 +58,35 @@ def test_who_is_deferred_is_due_again_when_the_time_has_come(demo: Demo, tmp_pat
 
     assert (now.now, now.deferred) == (0, 1)
     assert soon.now == 1
+
+
+def test_whoever_a_relay_put_off_is_tried_again_though_the_campaign_is_overdue(
+    demo: Demo, tmp_path: Path
+):
+    send_with_one_deferred(demo, tmp_path)
+    with sqlite3.connect(demo.home.ledgers / f"{demo.campaign}.sqlite") as ledger:
+        ledger.execute("update sends set next_at = 0 where state = 'deferred'")
+    later = at(demo, timedelta(hours=30))
+
+    told = due(later)
+    result = send_campaign(demo.campaign, later)
+
+    assert told == [Due(demo.campaign, start=True, why="due")]
+    assert (result.sent_this_run, result.counts) == (1, {"accepted": result.audience})
+
+
+def test_nobody_new_is_begun_by_itself_when_a_campaign_is_overdue(demo: Demo, tmp_path: Path):
+    send_with_one_deferred(demo, tmp_path)
+    with sqlite3.connect(demo.home.ledgers / f"{demo.campaign}.sqlite") as ledger:
+        ledger.execute("delete from sends where recipient = 0")
+    (demo.home.ledgers / f"{demo.campaign}.marks").unlink()
+    later = at(demo, timedelta(hours=30))
+
+    told = due(later)
+    with pytest.raises(SendHeld, match="is overdue"):
+        send_campaign(demo.campaign, later)
+
+    assert told == [Due(demo.campaign, False, "overdue; it does not start by itself")]
 
 
 def test_who_is_still_deferred_when_the_time_is_over_is_given_up_on(demo: Demo, tmp_path: Path):

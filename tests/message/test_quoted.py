@@ -6,7 +6,7 @@ import quopri
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.message.quoted import as_quoted, encoded, quotable, quoted_template
@@ -29,11 +29,19 @@ VALUES = st.one_of(NAUGHTY, st.none(), st.integers(), st.floats(allow_nan=False)
 
 
 def plainly(source: str, values: dict[str, Any], *, is_html: bool) -> str:
-    """What a reader of the same message unquoted would see."""
-    rendered = fill_environment(autoescape=is_html).from_string(source).render(values)
-    text = rendered.replace("\r\n", "\n").replace("\r", "\n")
+    """What a reader of the same message unquoted would see. Of a value a line end is one by itself."""
+    ended = {name: _with_line_ends(value) for name, value in values.items()}
+    text = fill_environment(autoescape=is_html).from_string(source).render(ended)
     controls = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
     return text.translate(controls)
+
+
+def _with_line_ends(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").replace("\r", "\n")
+    if isinstance(value, list):
+        return [{name: _with_line_ends(each) for name, each in row.items()} for row in value]
+    return value
 
 
 def quoted(source: str, values: dict[str, Any], *, is_html: bool) -> str:
@@ -45,6 +53,7 @@ def quoted(source: str, values: dict[str, Any], *, is_html: bool) -> str:
 
 
 @pytest.mark.parametrize("is_html", [True, False], ids=["HTML", "text"])
+@example(name="\r", rows=[])
 @given(
     name=VALUES, rows=st.lists(st.fixed_dictionaries({"name": VALUES, "price": VALUES}), max_size=3)
 )
