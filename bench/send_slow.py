@@ -64,7 +64,11 @@ class _Session(asyncio.Protocol):
     def _say(self, reply: bytes) -> None:
         # Each reply is as late as the way is long; those to commands sent together come together.
         loop = asyncio.get_running_loop()
-        loop.call_later(self._slow.delay_seconds, self._transport.write, reply + b"\r\n")
+        loop.call_later(self._slow.delay_seconds, self._write, reply + b"\r\n")
+
+    def _write(self, reply: bytes) -> None:
+        if not self._transport.is_closing():  # who quits does not wait for the answer
+            self._transport.write(reply)
 
 
 @contextmanager

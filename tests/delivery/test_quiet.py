@@ -247,7 +247,7 @@ def test_a_campaign_by_day_is_overdue_as_if_there_were_no_quiet_hours(night):
     demo = night(around(now, "UTC"))
     move(demo, "UTC")
     bundle = approval.approved(demo.campaign, demo.workspace)
-    noon = (now - timedelta(hours=8)).replace(tzinfo=None)
+    noon = (now - timedelta(hours=12)).replace(tzinfo=None)
     by_day = bundle.model_copy(
         update={
             "campaign": bundle.campaign.model_copy(
