@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.delivery.database import opened
 from pipelines.errors import CampaignInvalid, Problem, SendHeld, did_you_mean
 
 BUSY_SECONDS = 30.0
@@ -161,8 +162,7 @@ class Coupons:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as db:
-            db.execute("pragma journal_mode = wal")
+        with closing(opened(self.path, busy_seconds=BUSY_SECONDS)) as db:
             # FULL: a code that somebody was told is theirs, whatever happens next.
             db.execute("pragma synchronous = full")
             db.executescript(_TABLES)

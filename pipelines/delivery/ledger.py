@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.delivery import ledger_sql
+from pipelines.delivery.database import opened
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.recovery import (
     RECOVERED_RETRY,
@@ -59,9 +60,11 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            self._db.execute("pragma journal_mode = wal")
+            self._db = opened(path, busy_seconds=BUSY_SECONDS, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(str(error)) from None
+        try:
             self._db.execute("pragma synchronous = full")
             # Hashes fall anywhere in their index: with SQLite's own 2 MB each claim of a large send
             # reads pages it had before.

@@ -62,7 +62,7 @@ where state in ('deferred', 'confirmed_unsent', 'waived_resend')
 # Deferred by a relay, and not by a person who lets them be tried once more.
 PUT_OFF = f"state = 'deferred' and coalesce(reason, '') <> '{TRIED_AGAIN}'"
 SETTLE = """
-update sends set state = ?, reason = ?, reply_class = ?, reply = ?, message_id = ?,
-  settled_at = ?, next_at = retry_at(attempts, ?)
-where contact_id = ? and state = 'claimed' and epoch = ?
+update sends set state = ?1, reason = ?2, reply_class = ?3, reply = ?4, message_id = ?5,
+  settled_at = ?6, next_at = case when ?7 is not null then retry_at(attempts, ?7) end
+where contact_id = ?8 and state = 'claimed' and epoch = ?9
 """

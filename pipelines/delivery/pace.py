@@ -8,13 +8,13 @@ daily caps are counted there too and outlive the process.
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipelines.clock import Clock
+from pipelines.delivery.database import opened
 from pipelines.settings import boot_id
 
 BUSY_SECONDS = 10.0
@@ -110,8 +110,7 @@ class Pace:
     def __init__(self, path: Path, clock: Clock) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._clock = clock
-        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        self._db.execute("pragma journal_mode = wal")
+        self._db = opened(path, busy_seconds=BUSY_SECONDS, isolation_level=None)
         # A crash of the machine may forget the caps' last moment, nobody's mail.
         self._db.execute("pragma synchronous = normal")
         self._db.executescript(_TABLES)

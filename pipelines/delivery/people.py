@@ -18,10 +18,11 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.delivery.database import opened
 from pipelines.delivery.people_sql import IN_FORCE, TABLES
 from pipelines.schema import SUPPRESSIONS
 
-BUSY_MS = 15_000
+BUSY_SECONDS = 15.0
 CHUNK = 10_000
 
 
@@ -278,8 +279,7 @@ class PeopleStore:
         return found
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_MS / 1000, check_same_thread=False)
-        connection.execute("pragma journal_mode = wal")
+        connection = opened(self.path, busy_seconds=BUSY_SECONDS, check_same_thread=False)
         # FULL: a decision that was acknowledged is on disk, whatever happens next.
         connection.execute("pragma synchronous = full")
         return connection

@@ -19,6 +19,7 @@ from pipelines.delivery.doubts import Verdict, doubts, settle
 from pipelines.delivery.export import export_sends, mailed
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.recovery import TRIED_AGAIN
 from pipelines.delivery.replies import Retry
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.states import TO_RESEND, Candidate, Settlement, Source, State
@@ -153,10 +154,11 @@ class Sending(RuleBasedStateMachine):
 
     @rule()
     def give_up(self) -> None:
-        deferred = self.ledger.rows(State.DEFERRED)
+        # Whom a person lets be tried once more is not given up on before.
+        put_off = [row for row in self.ledger.rows(State.DEFERRED) if row["reason"] != TRIED_AGAIN]
 
-        assert self.ledger.expire(at=self.at) == len(deferred)
-        self.closed |= {row["address_hash"] for row in deferred}
+        assert self.ledger.expire(at=self.at) == len(put_off)
+        self.closed |= {row["address_hash"] for row in put_off}
 
     @precondition(lambda self: not self.open)
     @rule()
