@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NewType, Self
 
@@ -130,6 +130,11 @@ class Campaign(BaseModel):
     seeds: list[Address] = Field([], max_length=50, exclude_if=lambda value: not value)
     # Left out of what is kept when empty: an approval from before there was lint keeps its hash.
     lint: Lint = Field(Lint(), exclude_if=lambda value: not value.allow)
+
+    def once_since(self, now: datetime) -> datetime | None:
+        """From when on another occurrence counts for `once_per`, where it names days; None: from ever."""
+        days = self.once_per.removesuffix("d")
+        return now - timedelta(days=int(days)) if days.isdecimal() else None
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -258,12 +258,13 @@ def _people(
 
 
 def _mailed(campaign: Campaign, key: str, store: PeopleStore, workspace: Workspace) -> set[int]:
-    """Whom `once_per` leaves out: another occurrence mailed them. This one's are the ledger's."""
+    """Whom `once_per` leaves out: another occurrence mailed them, or may have. This one's are the
+    ledger's."""
     if campaign.once_per == "occurrence":
         return set()
+    since = campaign.once_since(workspace.clock.now())
+    others = reached_by_others(workspace.home.ledgers, campaign.slug, key, since=since)
     mailed = store.last_mailed(campaign.slug, but=key)
-    if campaign.once_per == "campaign":
-        others = reached_by_others(workspace.home.ledgers, campaign.slug, key)
-        return others | set(mailed["contact_id"].to_list())
-    since = workspace.clock.now() - timedelta(days=int(campaign.once_per.removesuffix("d")))
-    return set(mailed.filter(pl.col("mailed_at") > since)["contact_id"].to_list())
+    if since is not None:
+        mailed = mailed.filter(pl.col("mailed_at") > since)
+    return others | set(mailed["contact_id"].to_list())

@@ -376,16 +376,26 @@ def bundle_of(path: Path, contact_id: int) -> str | None:
         ledger.close()
 
 
-def reached_by_others(folder: Path, slug: str, key: str) -> set[int]:
-    """Whom other occurrences of a campaign have in hand or may have reached: their ledgers say so."""
+def reached_by_others(
+    folder: Path, slug: str, key: str, *, since: datetime | None = None
+) -> set[int]:
+    """Whom other occurrences of a campaign have in hand or may have reached: their ledgers say so.
+
+    since  of whom they last claimed, or put in doubt, no longer ago than that
+    """
     found: set[int] = set()
+    slots, first = ",".join("?" * len(REACHED)), micros(since) or 0
     for path in (*folder.glob(f"{slug}.sqlite"), *folder.glob(f"{slug}@*.sqlite")):
         if path.stem == key:
             continue
         ledger = Ledger(path)
         try:
-            for state in REACHED:
-                found |= ledger.contacts_in(state)
+            rows = ledger.ask(
+                f"select contact_id from sends where state in ({slots})"
+                " and coalesce(claimed_at, settled_at, ?) >= ?",
+                (*REACHED, first, first),
+            )
+            found.update(contact for (contact,) in rows)
         finally:
             ledger.close()
     return found

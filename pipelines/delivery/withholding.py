@@ -50,10 +50,14 @@ class Withholding:
         self._disagreed: set[int] = set()
         self._merged: dict[int, set[int]] = {}
         # Two occurrences may be planned before either is sent: the second finds the first's ledger.
-        once = bundle.campaign.once_per == "campaign"
-        self._elsewhere = (
-            reached_by_others(ledgers, slug_of(bundle.key), bundle.key) if once else set()
-        )
+        self._elsewhere: set[int] = set()
+        if bundle.campaign.once_per != "occurrence":
+            self._elsewhere = reached_by_others(
+                ledgers,
+                slug_of(bundle.key),
+                bundle.key,
+                since=bundle.campaign.once_since(clock.now()),
+            )
 
     def look(self, rows: Sequence[dict[str, Any]]) -> None:
         """Look up rows of campaigns.audience that were just claimed: sets `is_stopped` of each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from pipelines.clock import FrozenClock
 from pipelines.contacts.address import address_hash
 from pipelines.delivery import approval, sink
+from pipelines.delivery.ledger import micros
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.delivery.sending import Consent, send_campaign
 from pipelines.delivery.sink import STATE_FILE
@@ -169,6 +172,40 @@ def test_a_second_occurrence_planned_before_the_first_was_sent_mails_nobody_agai
 
     assert (first.sent_this_run, again.sent_this_run) == (first.audience, 0)
     assert again.counts == {"withheld": again.audience}
+
+
+@pytest.mark.parametrize("state", ["in_doubt", "deferred", "claimed"])
+def test_whom_another_occurrence_may_have_reached_within_the_days_is_mailed_by_none(
+    sent: Demo, state: str
+):
+    space, second = sent.workspace, f"{sent.campaign}@two"
+    file = space.project / f"assets/campaigns/{sent.campaign}/campaign.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "once_per": "30d"}))
+    # Of these two the people store knows nothing: it hears of accepted mail only.
+    late, long_ago = mailed(sent)["contact_id"].to_list()[:2]
+    with sqlite3.connect(space.home.people) as people:
+        people.execute("delete from last_mailed where contact_id in (?, ?)", (late, long_ago))
+    with sqlite3.connect(space.home.ledgers / f"{sent.campaign}.sqlite") as ledger:
+        days_ago = micros(space.clock.now() - timedelta(days=31))
+        ledger.execute(
+            "update sends set state = ? where contact_id in (?, ?)", (state, late, long_ago)
+        )
+        ledger.execute("update sends set claimed_at = ? where contact_id = ?", (days_ago, long_ago))
+
+    plan = approval.draft(second, space)
+    bundle = approval.approve(second, by="test", workspace=space)
+    withholding = Withholding(
+        bundle, PeopleStore(space.home.people), space.lake, space.clock, space.home.ledgers
+    )
+    rows = mailed(sent).filter(pl.col("contact_id").is_in([late, long_ago])).rows(named=True)
+    told = [{**row, "planned_hash": row["address_hash"], "address": "theirs"} for row in rows]
+    withholding.look(told)
+
+    planned = plan.frame.filter(decision="mail")["contact_id"].to_list()
+    assert (late in planned, long_ago in planned) == (False, True)
+    assert {row["contact_id"]: withholding.reason(row) for row in told} == {
+        late: "mailed_by_another_occurrence", long_ago: None,
+    }  # fmt: skip
 
 
 def test_a_bounce_of_the_one_address_everything_is_redirected_to_suppresses_nobody(
