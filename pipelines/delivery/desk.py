@@ -139,8 +139,7 @@ class Desk:
         """Settle by the relay's reply. Raises RelayUnavailable when it is about us."""
         row, reply = pending.row, outcome.reply
         kind = classify(reply)
-        if (why := self.budget.spent(reply)) is not None:
-            self.alarmed(why)
+        spent = self.budget.spent(reply)
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
             self._refusals = 0
             name = pending.letter.message_id
@@ -163,6 +162,9 @@ class Desk:
                 else:
                     self.shaper.slow(self.shaper.destination(row["address"]))
             self._settle(row, State.DEFERRED, reply_class=kind.value, reply=reply.masked)
+        # Last: whatever becomes of the alarm, what was said of this one is known.
+        if spent is not None:
+            self.alarmed(spent)
 
     def defer(self, pending: Pending) -> None:
         self._settle(pending.row, State.DEFERRED, reason="connection_lost")

@@ -6,6 +6,7 @@ it is there; only `resume` takes it away.
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -35,10 +36,11 @@ def pause(ledgers: Path, key: str, *, by: str, why: str, at: datetime) -> Paused
     path = _file(ledgers, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = Paused(by=by, why=why, at=at)
-    part = path.with_name(path.name + ".part")
+    # Several may pause it at the same moment, as workers do that spend the error budget together.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(new.model_dump_json(), encoding="utf-8")
     if (known := paused(ledgers, key)) is not None:
-        part.unlink()
+        part.unlink(missing_ok=True)
         return known
     part.replace(path)
     return new

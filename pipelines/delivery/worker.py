@@ -103,6 +103,8 @@ class Worker:
 
     def __init__(self, task: Task, pipe: Pipe) -> None:
         self.task, self.pipe, self.clock = task, pipe, SystemClock()
+        # Why the pause of a send that spent its error budget could not be kept.
+        self.unkept: OSError | None = None
         home, settings = Home(task.settings.home), task.settings
         self.ledger = Ledger(home.ledgers / f"{task.key}.sqlite")
         self.marks = Marks(home.ledgers / f"{task.key}.marks", task.size)
@@ -148,12 +150,17 @@ class Worker:
         self.pace.close()
 
     async def run(self) -> None:
-        """Send what is due of this shard; ends when that is done or when it is told to stop."""
+        """Send what is due of this shard; ends when that is done or when it is told to stop.
+
+        Raises OSError when it had to pause the campaign and could not.
+        """
         self._listen()
         try:
             await self.team.run(self.task.settings.connections)
         finally:
             self.desk.close()
+        if self.unkept is not None:
+            raise self.unkept
 
     def _listen(self) -> None:
         """Stop on SIGTERM, and when the parent is gone; an orphan ends within seconds whatever hangs."""
@@ -173,9 +180,13 @@ class Worker:
 
     def _pause(self, why: str) -> None:
         """Pause the campaign; its parent sees it and ends every worker, this one begins nobody more."""
-        ledgers = Home(self.task.settings.home).ledgers
-        pause(ledgers, self.task.key, by="its error budget", why=why, at=self.clock.now())
         self.team.stop()
+        ledgers = Home(self.task.settings.home).ledgers
+        try:
+            pause(ledgers, self.task.key, by="its error budget", why=why, at=self.clock.now())
+        except OSError as error:
+            # Told at the end: now it would cut off the other lines, and leave theirs in doubt.
+            self.unkept = error
 
     def _tell(self, settled: Settled) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -138,6 +139,17 @@ def test_a_send_that_spent_its_error_budget_pauses_itself_and_says_why(send: Any
     assert "taken for spam or listed" in found.why
     assert worker.ledger.counts()["rejected"] < size
     assert set(server.bodies) <= {b".\r\n"}
+
+
+def test_a_pause_that_cannot_be_kept_cuts_no_line_off(send: Any, demo: Demo):
+    # As on a full disk: its file cannot be written.
+    (demo.home.ledgers / f"{demo.campaign}.paused.{os.getpid()}.part").mkdir()
+
+    worker, server, size = send(dot=b"550 5.7.1 blocked using zen.spamhaus.org")
+
+    assert isinstance(worker.unkept, OSError)
+    assert worker.ledger.counts() == {"rejected": len(server.bodies)}
+    assert len(server.bodies) < size
 
 
 def test_a_relay_s_limit_for_a_connection_is_kept_and_nobody_is_missed(send: Any):
