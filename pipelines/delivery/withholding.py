@@ -45,7 +45,7 @@ class Withholding:
         self._changes, self._newest = people.changes(), people.newest_change()
         self._hashes: set[str] = set()
         self._contacts: set[int] = set()
-        self._touched: int | None = None
+        self._touched: list[int] | None = None
         self._versions: list[int | None] = []
         self._disagreed: set[int] = set()
         self._merged: dict[int, set[int]] = {}
@@ -114,11 +114,12 @@ class Withholding:
         if now - self._glanced < GLANCE_SECONDS:
             return
         self._glanced = now
-        touched = max(self._lake.touched_ns(name) for name in (CONSENTS, IDENTITIES))
+        # Each by itself: where the clock went back, the later of the two may hide a write to the other.
+        touched = [self._lake.touched_ns(name) for name in (CONSENTS, IDENTITIES)]
         if touched == self._touched:
             return
         # Of two writes within the file system's tick the second would not show: looked at again then.
-        is_settled = touched < (self._clock.now().timestamp() - TICK_SECONDS) * 1e9
+        is_settled = max(touched) < (self._clock.now().timestamp() - TICK_SECONDS) * 1e9
         self._touched = touched if is_settled else None
         versions = [self._lake.version(name) for name in (CONSENTS, IDENTITIES)]
         if versions == self._versions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from datetime import timedelta
@@ -308,3 +309,31 @@ def test_a_decision_of_a_contact_goes_with_whoever_they_were_merged_into(
         steps[step]()
 
     assert asking.after_a_moment() == [3]
+
+
+def test_a_withdrawal_is_heard_of_though_the_clock_went_back_since_the_last_merge(asking: Asking):
+    space, left = asking.lake, asking.rows[4]["contact_id"]
+    now = asking.clock.now().timestamp()
+
+    def written(name: str, seconds_ago: float) -> None:
+        at = now - seconds_ago
+        os.utime(space.path(name) / "_delta_log", (at, at))
+
+    written("core.identities", 10)
+    written("core.consents", 100)
+    asking.withholding.look(asking.rows)
+    newest = space.read("core.consents").filter(
+        pl.col("contact_id") == left, pl.col("purpose") == "marketing"
+    )
+    withdrawn = newest.with_columns(
+        status=pl.lit("withdrawn"),
+        recorded_at=pl.col("recorded_at") + timedelta(days=3000),
+        consent_id=pl.col("consent_id") + "-later",
+    )
+    space.append(CONSENTS, withdrawn.collect())
+    written("core.consents", 20)
+
+    asking.clock.sleep(1)
+    reasons = [asking.withholding.reason(row) for row in asking.rows]
+
+    assert [place for place, reason in enumerate(reasons) if reason == "consent_withdrawn"] == [4]
