@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle
+from pipelines.delivery.carriers import carriers
 from pipelines.delivery.doubts import Doubt, Verdict
 from pipelines.delivery.ledger import Ledger, moment
 from pipelines.delivery.relay_log import LAG, Dating, RelayLog, read_log
@@ -70,7 +71,7 @@ def by_log(
     names = list(_named(bundle, doubted, workspace))
     neighbours = _neighbours(ledger, doubted)
     said = read_log(log.paths, [*(name for _, name in names), *neighbours], log.dating)
-    flaws = list(_flaws(said, neighbours))
+    flaws = [*_flaws(said, neighbours), *_other_relays(ledger, doubted)]
     verdicts = []
     for doubt, name in names:
         if name in said.accepted:
@@ -100,8 +101,20 @@ def _flaws(said: RelayLog, neighbours: dict[str, tuple[datetime, datetime]]) -> 
     seen = [(said.named[name], *span) for name, span in neighbours.items() if name in said.named]
     if any(not claimed - LAG <= at <= settled + LAG for at, claimed, settled in seen):
         yield "its clock is another one: say in which zone it is, with --zone"
-    if not seen and not said.is_zoned:
-        yield "its times name no zone: say which it is, with --zone"
+    if not seen:
+        yield "no message accepted about that time is in it: it may be another relay's"
+        if not said.is_zoned:
+            yield "its times name no zone: say which it is, with --zone"
+
+
+def _other_relays(ledger: Ledger, doubted: Iterable[Doubt]) -> Iterator[str]:
+    """Why the message may have been another relay's than the one whose log this is."""
+    known = carriers(ledger)
+    hosts = {host for ways in known.values() for host in ways.values()}
+    if len(hosts) > 1:
+        yield f"the campaign went by {len(hosts)} relays, and nobody knows which had whom"
+    if any(each.epoch not in known for each in doubted if each.claimed_at is not None):
+        yield "by which relay they went was not kept"
 
 
 def _neighbours(ledger: Ledger, doubted: Iterable[Doubt]) -> dict[str, tuple[datetime, datetime]]:

@@ -5,7 +5,7 @@ Reads only. The numbers add up: mail = the sum of the ledger's states + not yet 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ import polars as pl
 
 from pipelines.campaigns.bundle import load
 from pipelines.contacts.address import normalise
+from pipelines.delivery.carriers import carriers
 from pipelines.delivery.doubts import history
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.people import PeopleStore
@@ -119,6 +120,7 @@ def why(key: str, contact_id: int, workspace: Workspace) -> list[str]:
         attempts = "1 attempt" if row["attempts"] == 1 else f"{row['attempts']} attempts"
         version = f", with {_version(key, row['bundle'], workspace)}" if row["bundle"] else ""
         told = f"{row['state'].replace('_', ' ')}{reason} after {attempts}{reply}{version}"
+        told += _relay(key, row, workspace)
         lines.append(f"{at} {told}")
     if not lines:
         return []
@@ -138,6 +140,17 @@ def _settlements(key: str, contact_id: int, workspace: Workspace) -> Iterator[st
         by = f", {each.by}" if each.by else ""
         told = f"{SAID[each.state]} by {WORDS[each.source]}{detail}{by}"
         yield f"{each.at:%Y-%m-%d %H:%M} was in doubt: {told}"
+
+
+def _relay(key: str, row: Mapping[str, Any], workspace: Workspace) -> str:
+    """By which relay the latest try went, or by one of which; nothing of whom no relay heard."""
+    path = workspace.home.ledgers / f"{key}.sqlite"
+    if row["state"] == State.WITHHELD or not row["attempts"] or not path.exists():
+        return ""
+    with closing(Ledger(path)) as ledger:
+        ((epoch,),) = ledger.between(["epoch"], row["contact_id"], row["contact_id"]) or [(0,)]
+        names = carriers(ledger).get(epoch, {})
+    return f", by relay {' or '.join(sorted(names))}" if names else ""
 
 
 def _version(key: str, name: str, workspace: Workspace) -> str:

@@ -21,6 +21,7 @@ import uvloop
 
 from pipelines.campaigns.bundle import Bundle, load
 from pipelines.clock import SystemClock
+from pipelines.delivery import carriers
 from pipelines.delivery.berths import berths_at, berths_to
 from pipelines.delivery.budget import Budget
 from pipelines.delivery.claims import Shard, claim
@@ -142,6 +143,7 @@ class Worker:
             told=self._tell,
         )
         way = next(each for each in task.routes.ways if each.name == task.way)
+        carriers.keep(self.ledger, task.epoch, way)
         self.team = Team(self.desk, task.relay, berths_at(home.berths, way))
 
     def close(self) -> None:

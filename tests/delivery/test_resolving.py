@@ -21,14 +21,17 @@ from pipelines.campaigns.bundle import load_current, save
 from pipelines.campaigns.kinds import InDoubt
 from pipelines.clock import FrozenClock
 from pipelines.delivery import control, sink
+from pipelines.delivery.carriers import keep
 from pipelines.delivery.due import due
 from pipelines.delivery.evidence import Log
 from pipelines.delivery.ledger import Ledger, moment
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.overview import status, unaccounted, why
 from pipelines.delivery.pausing import paused
+from pipelines.delivery.relay import Relay
 from pipelines.delivery.relay_log import LAG, Dating
 from pipelines.delivery.resolving import Decision, Resolved, resolve
+from pipelines.delivery.routes import Way
 from pipelines.delivery.sender import SendResult
 from pipelines.delivery.sending import send_campaign
 from pipelines.delivery.states import Source, State
@@ -199,6 +202,7 @@ def test_whatever_somebody_did_with_it_proves_that_they_got_it(doubted: Doubted)
     )
     told = "\n".join(why(doubted.key, arrived[0], doubted.space))
     assert "was in doubt: confirmed sent by an event (open)" in told
+    assert ", by relay main\n" in told
 
 
 def test_a_relay_s_whole_log_settles_everybody_and_who_got_nothing_is_sent_to(
@@ -233,6 +237,36 @@ def test_of_whom_a_log_says_too_little_nobody_is_taken_for_unsent(doubted: Doubt
     assert settled(of_another) == {}
     assert "or there was another relay" in of_another.flaws[0]
     assert of_another.in_doubt == LOST
+
+
+def test_a_log_without_a_message_of_the_campaign_proves_nobody_unsent(
+    doubted: Doubted, tmp_path: Path
+):
+    # Those accepted came after the doubts, by another relay: none stands beside those in doubt.
+    with doubted.ledger() as ledger, ledger.transaction() as db:
+        db.execute("update sends set settled_at = settled_at + 600000000 where state = 'accepted'")
+        db.execute("update sends set settled_at = claimed_at + 1 where state = 'in_doubt'")
+    log = doubted.log(tmp_path / "mail.log", leave_out=frozenset(doubted.kept()))
+
+    found = resolve(doubted.key, doubted.space, log=log)
+
+    assert settled(found) == {}
+    assert "may be another relay's" in found.flaws[0]
+
+
+def test_where_a_campaign_went_by_two_relays_neither_s_log_proves_anybody_unsent(
+    doubted: Doubted, tmp_path: Path
+):
+    with doubted.ledger() as ledger:
+        keep(ledger, ledger.epoch, Way("spare", Relay("spare.example", 25)))
+        who = int(str(ledger.rows(State.IN_DOUBT)[0]["contact_id"]))
+    log = doubted.log(tmp_path / "mail.log")
+
+    found = resolve(doubted.key, doubted.space, log=log)
+
+    assert settled(found) == {("confirmed_sent", "relay_log"): KEPT}
+    assert found.flaws == ("the campaign went by 2 relays, and nobody knows which had whom",)
+    assert ", by relay main or spare" in "\n".join(why(doubted.key, who, doubted.space))
 
 
 def test_a_log_whose_clock_is_elsewhere_proves_nobody_unsent(doubted: Doubted, tmp_path: Path):
