@@ -32,6 +32,7 @@ from pipelines.delivery.relay import ConnectionLost, Relay, connect
 from pipelines.delivery.replies import classify
 from pipelines.delivery.routes import Routes
 from pipelines.delivery.sender import answering
+from pipelines.delivery.single import berth
 from pipelines.delivery.stage import staged
 from pipelines.delivery.way_out import home_at, routes_of
 from pipelines.delivery.withholding import Withholding
@@ -109,7 +110,7 @@ def rehearse(
         sample = _write(bundle, found, workspace, stage, limit)
     with routes_of(workspace, bundle.brand.name) as routes:
         found.rate = _rate(routes)
-        _say(routes, sample, found)
+        _say(routes, sample, found, workspace)
     return found
 
 
@@ -203,12 +204,13 @@ def _rate(routes: Routes) -> float | None:
     return min(rates, default=None)
 
 
-def _say(routes: Routes, sample: Sequence[Letter], found: Rehearsal) -> None:
-    """Say each of the sample to the relay but its dot, on a connection of its own."""
+def _say(routes: Routes, sample: Sequence[Letter], found: Rehearsal, workspace: Workspace) -> None:
+    """Say each of the sample to the relay but its dot, on a connection of its own, one at a time."""
     try:
-        relay = answering(routes)[0].relay
-        for letter in sample:
-            found.said[asyncio.run(_said(relay, letter))] += 1
+        way = answering(routes, workspace, is_urgent=True)[0]
+        with berth(way, workspace):
+            for letter in sample:
+                found.said[asyncio.run(_said(way.relay, letter))] += 1
     except LettermillError as error:
         found.held += error.problems or (Problem("relay", error.what),)
 

@@ -5,8 +5,10 @@ aiosmtplib greets, encrypts and logs in; what is said from then on is wire.py's.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field
+from math import inf
 
 import aiosmtplib
 
@@ -17,6 +19,7 @@ from pipelines.errors import Problem, RelayUnavailable
 from pipelines.settings import Settings
 
 __all__ = [
+    "SLOW",
     "Connection",
     "ConnectionLost",
     "Outcome",
@@ -28,6 +31,7 @@ __all__ = [
 ]
 
 OPEN_SECONDS = 30.0
+SLOW = "it takes too long to let us in"
 WHERE = "LETTERMILL_RELAY_HOST, LETTERMILL_RELAY_PORT"
 
 
@@ -114,6 +118,10 @@ def unavailable(relay: Relay, what: str, setting: str = WHERE) -> RelayUnavailab
     )
 
 
-async def probe(relay: Relay) -> None:
-    """See whether the relay lets us in, and leave."""
-    (await connect(relay)).quit()
+async def probe(relay: Relay, seconds: float = inf) -> None:
+    """See whether the relay lets us in, within this time, and leave."""
+    try:
+        async with asyncio.timeout(seconds):
+            (await connect(relay)).quit()
+    except TimeoutError:
+        raise unavailable(relay, SLOW) from None

@@ -45,7 +45,7 @@ def at_start(
 ) -> Callable[[Ledger], None] | None:
     """What a send of this approval does for its seeds once it holds the ledger; None without any.
 
-    seconds  after which no further copy is handed over
+    seconds  after which no further copy is handed over, and the one under way is given up
     """
     if not seeds_of(bundle):
         return None
@@ -69,7 +69,9 @@ def _send_seeds(bundle: Bundle, workspace: Workspace, seconds: float, ledger: Le
         for variant, raw in written:
             if variant in wanted:
                 state, told = (
-                    _handed_over(raw, target, bundle, workspace) if time() < until else LATE
+                    _handed_over(raw, target, bundle, workspace, left)
+                    if (left := until - time()) > 0
+                    else LATE
                 )
                 _end(ledger, state, told, name, {variant})
 
@@ -101,7 +103,7 @@ def _letters(
 
 
 def _handed_over(
-    raw: bytes, target: str, bundle: Bundle, workspace: Workspace
+    raw: bytes, target: str, bundle: Bundle, workspace: Workspace, seconds: float
 ) -> tuple[str, str | None]:
     """What became of one copy, and what was said of it."""
     try:
@@ -111,6 +113,7 @@ def _handed_over(
             target=target,
             brand=bundle.brand.name,
             workspace=workspace,
+            seconds=seconds,
         )
     except (LettermillError, Refused) as error:
         return FAILED, _word(error)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import polars as pl
 
 from pipelines.campaigns.bundle import load_current
+from pipelines.delivery.berths import berths_at
 from pipelines.delivery.export import audience_size, candidates_of, export
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
@@ -28,6 +30,7 @@ from pipelines.delivery.workers import SendOrder, Tally, send_by
 from pipelines.errors import LedgerRefused, Problem, RelayUnavailable, SendHeld
 from pipelines.schema import LEDGER_HEADS, UTC_TIME
 from pipelines.settings import DeliveryMode, Settings, machine_id
+from pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def send(order: SendOrder) -> SendResult:
     """
     space, key = order.workspace, order.bundle.key
     started = space.clock.monotonic()
-    ways = answering(order.routes)
+    ways = answering(order.routes, space)
     lock = CampaignLock(space.home.ledgers / f"{key}.lock")
     try:
         # Under the lock: a plan or an amendment may have been under way.
@@ -102,16 +105,26 @@ def _still_approved(order: SendOrder) -> None:
         raise SendHeld(f"{key} was approved anew while its send began", do=do)
 
 
-def answering(routes: Routes) -> list[Way]:
-    """The relays from the first that lets us in. Raises RelayUnavailable when none does."""
+def answering(
+    routes: Routes, workspace: Workspace, *, is_urgent: bool = False, until: float = inf
+) -> list[Way]:
+    """The relays from the first that lets us in. Raises RelayUnavailable when none does.
+
+    One of whose connections every one is in use is not asked: it lets us in.
+    """
     for number, way in enumerate(routes.ways):
+        berths = berths_at(workspace.home.berths, way, is_urgent=is_urgent)
         try:
-            asyncio.run(probe(way.relay))
+            if berths is None or berths.take():
+                asyncio.run(probe(way.relay, until - workspace.clock.monotonic()))
         except RelayUnavailable:
             if number == len(routes.ways) - 1:
                 raise
-        else:
-            return list(routes.ways[number:])
+            continue
+        finally:
+            if berths is not None:
+                berths.close()
+        return list(routes.ways[number:])
     raise AssertionError("there is a way at least")
 
 

@@ -21,7 +21,8 @@ from pipelines.delivery.berths import Berths, berths_at
 from pipelines.delivery.pace import Limit, Pace
 from pipelines.delivery.pausing import pause
 from pipelines.delivery.relay import Relay
-from pipelines.delivery.routes import FILE, Routes, Way
+from pipelines.delivery.routes import FILE, Routes, Way, load_routes
+from pipelines.delivery.sender import answering
 from pipelines.delivery.sending import send_campaign
 from pipelines.delivery.shaper import Shaper
 from pipelines.errors import RelayUnavailable
@@ -220,3 +221,20 @@ def test_a_message_beside_campaigns_that_finds_no_connection_free_says_so(
     held.close()
 
     assert hand_over() == ["250 2.0.0 kept"]
+
+
+def test_whether_a_relay_lets_us_in_is_asked_on_a_connection_that_is_counted(relay):
+    space, sink, watch = relay
+    limited(space, ", connections: 1}")
+    watch.lets_in = 0
+    held = Berths(space.home.berths, "relay main", 1)
+    routes = load_routes(space.settings, brand="mill")
+
+    with pytest.raises(RelayUnavailable, match="too many connections"):
+        answering(routes, space)
+    free = held.take()
+    in_use = answering(routes, space)
+
+    assert free
+    assert [way.name for way in in_use] == ["main"]
+    assert not sink.sessions

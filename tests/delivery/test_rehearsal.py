@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import yaml
 from pipelines.campaigns.bundle import load_current, save
 from pipelines.clock import FrozenClock
 from pipelines.delivery import approval, pausing
+from pipelines.delivery.berths import Berths
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
 from pipelines.delivery.rehearsal import SAMPLE, TO_THE_DOT, Rehearsal, rehearse
 from pipelines.delivery.sending import send_campaign
@@ -92,6 +94,24 @@ def test_what_the_relay_refuses_is_told_by_its_meaning(demo: Demo, speaking: Spe
     assert "at rcpt" in said
     assert not found.is_fine
     assert server.unended == []
+
+
+def test_a_relay_whose_connections_are_all_in_use_hears_of_no_rehearsal(
+    demo: Demo, speaking: Speaker
+):
+    held = Berths(demo.home.berths, "relay main", 1)
+    held.take()
+
+    def rehearsed(space: Workspace) -> Rehearsal:
+        path = space.project / "assets/delivery.yaml"
+        path.write_text(path.read_text().replace("tls: none", "tls: none\n    connections: 1"))
+        return rehearse(demo.campaign, replace(space, clock=FrozenClock(space.clock.now())))
+
+    found, server = against(speaking, demo, rehearsed)
+    held.close()
+
+    assert "has all its 1 connections in use" in str(found.held)
+    assert server.counts["connect"] == 0
 
 
 def suppress(demo: Demo, contact: dict[str, Any]) -> None:

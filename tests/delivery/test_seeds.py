@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench import faults_server
+from bench.faults_sink import Act, Speaker
 from pipelines.contacts.address import address_hash, normalise
 from pipelines.delivery import approval, sink
 from pipelines.delivery.ledger import Ledger, micros
 from pipelines.delivery.overview import status, unaccounted
 from pipelines.delivery.people import PeopleStore, Reason, Scope, Suppression
+from pipelines.delivery.routes import FILE
 from pipelines.delivery.seeds import BEGIN, BEGUN, at_start
 from pipelines.delivery.sending import send_campaign
 from pipelines.demo.prepare import Demo
@@ -133,3 +136,27 @@ def test_seeds_keep_nobody_waiting_for_long(seeded: Demo):
 
     assert told == [("failed", "the relay took too long over those before it")]
     assert arrived(seeded) == []
+
+
+def test_a_relay_that_takes_its_time_over_a_seed_keeps_nobody_waiting_for_long(seeded: Demo):
+    changes = {"delivery_mode": DeliveryMode.REDIRECT, "redirect_to": "qa@mill.example"}
+    space = open_workspace(seeded.settings.model_copy(update=changes))
+
+    def slow(stage: str, _session: Speaker) -> Act | None:
+        return Act(delay_seconds=5.0) if stage == "dot" else None
+
+    with (
+        faults_server.running(decide=slow) as server,
+        closing(Ledger(space.home.ledgers / "other.sqlite")) as ledger,
+    ):
+        relay = {"host": "127.0.0.1", "port": server.port, "tls": "none"}
+        (space.project / FILE).write_text(yaml.safe_dump({"relays": {"main": relay}}))
+        begin = at_start(approval.approved(seeded.campaign, space), space, seconds=1.0)
+        assert begin is not None
+        begin(ledger)
+        told = ledger.ask("select distinct state, told from seeds")
+
+    assert set(told) == {
+        ("failed", "the connection ended; it may have arrived"),
+        ("failed", "the relay took too long over those before it"),
+    }
