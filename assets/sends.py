@@ -40,6 +40,7 @@ def _told(context: dg.AssetExecutionContext, clock: Clock) -> Callable[[News], N
         metadata: dict[str, Any] = {
             "settled": news.done,
             "of": news.size,
+            "later": news.later,
             "per second": round(news.per_second, 1),
             "limited by": news.limited_by or "the relay or this machine",
             "relays": news.relays,

@@ -6,11 +6,12 @@ Read in chunks: a million rows as Python's objects were most of a send's memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import polars as pl
 
 from pipelines.delivery.doubts import resent
-from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.ledger import Ledger, micros
 from pipelines.delivery.people import PeopleStore
 from pipelines.delivery.states import Candidate, State
 from pipelines.lake import Lake
@@ -39,6 +40,17 @@ def candidates_of(key: str, lake: Lake) -> Iterator[Candidate]:
 
 def audience_size(key: str, lake: Lake) -> int:
     return int(mailed(key, lake).select(pl.len()).collect().item())
+
+
+def due_later(key: str, workspace: Workspace) -> int:
+    """How many of those to be mailed are not due yet, or were put off until later."""
+    now = workspace.clock.now()
+    to_come = mailed(key, workspace.lake).filter(pl.col("send_at") > now)
+    count = int(to_come.select(pl.len()).collect().item())
+    with closing(Ledger(workspace.home.ledgers / f"{key}.sqlite")) as ledger:
+        put_off = "select count(*) from sends where state = 'deferred' and next_at > ?"
+        ((more,),) = ledger.ask(put_off, [micros(now)])
+    return count + int(more)
 
 
 def export(key: str, ledger: Ledger, workspace: Workspace) -> None:

@@ -19,7 +19,9 @@ ACCEPTED = State.ACCEPTED.value
 class News(BaseModel):
     """Recipients settled in this run and before it, of how many; what stands in the way of more speed.
 
-    per_second    in the last ten seconds
+    settled       whom nobody is going to try again
+    later         who is due later, or was put off: a later run has them
+    per_second    outcomes in the last ten seconds
     limited_by    a limit of delivery.yaml, in words; '' when the relay or this machine is the limit
     states        of this run, how many came to which state of the ledger
     relays        how many of this run each relay was given
@@ -32,6 +34,7 @@ class News(BaseModel):
     before: int
     size: int
     seconds: float
+    later: int = 0
     per_second: float = 0.0
     relay: str = ""
     limited_by: str = ""
@@ -45,12 +48,13 @@ class News(BaseModel):
 
     @property
     def seconds_left(self) -> float | None:
-        """At the speed of now; None while there is none."""
-        left = self.size - self.done
+        """Until this run has done what it can, at the speed of now; None while there is none."""
+        left = max(self.size - self.done - self.later, 0)
         return left / self.per_second if self.per_second else None
 
     def __str__(self) -> str:
-        told = f"{self.done:,} of {self.size:,}, {self.per_second:,.0f} a second"
+        later = f" ({self.later:,} later)" if self.later else ""
+        told = f"{self.done:,} of {self.size:,}{later}, {self.per_second:,.0f} a second"
         if (left := self.seconds_left) is not None:
             told += f", {_shown(left)} left"
         told += f", limited by {self.limited_by or f'relay {self.relay} or this machine'}"

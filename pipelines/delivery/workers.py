@@ -19,11 +19,13 @@ from typing import NoReturn
 
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery import news
+from pipelines.delivery.export import due_later
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.news import News
 from pipelines.delivery.pausing import is_paused
 from pipelines.delivery.routes import Routes, Way
+from pipelines.delivery.states import State
 from pipelines.delivery.worker import Ended, Task, Told, work
 from pipelines.errors import LedgerRefused, Problem, RelayUnavailable
 from pipelines.workspace import Workspace
@@ -181,11 +183,12 @@ class Tally:
 
     def __init__(self, order: SendOrder, size: int, before: int) -> None:
         self._order, self._size, self._before = order, size, before
+        self._later = due_later(order.bundle.key, order.workspace)
         self._started = order.workspace.clock.monotonic()
         self._written = float("-inf")
         self._states, self._relays = Counter[str](), Counter[str]()
         self._destinations: dict[str, Counter[str]] = {}
-        # When how many were settled, of the last seconds.
+        # When there were how many outcomes, of the last seconds.
         self._latest = deque([(self._started, 0)])
         news.forget(order.workspace.home.ledgers, order.bundle.key)
 
@@ -195,17 +198,18 @@ class Tally:
             self._states[state.value] += count
             self._destinations.setdefault(destination, Counter())[state.value] += count
             self._relays[relay] += count
-        settled = self._states.total()
-        self._latest.append((now, settled))
+        outcomes, put_off = self._states.total(), self._states[State.DEFERRED.value]
+        self._latest.append((now, outcomes))
         while now - self._latest[0][0] > LATEST_SECONDS and len(self._latest) > 2:
             self._latest.popleft()
         since, then = self._latest[0]
         found = News(
-            settled=settled,
+            settled=outcomes - put_off,
             before=self._before,
             size=self._size,
             seconds=now - self._started,
-            per_second=(settled - then) / (now - since) if now > since else 0.0,
+            later=self._later + put_off,
+            per_second=(outcomes - then) / (now - since) if now > since else 0.0,
             relay=relay,
             limited_by=told.limited_by,
             states=dict(self._states),
