@@ -139,7 +139,7 @@ class Desk:
         """Settle by the relay's reply. Raises RelayUnavailable when it is about us."""
         row, reply = pending.row, outcome.reply
         kind = classify(reply)
-        spent = self.budget.spent(reply)
+        crawls = meaning(kind).then is Then.SLOW and self._slow(row, outcome.stage)
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
             self._refusals = 0
             name = pending.letter.message_id
@@ -156,15 +156,16 @@ class Desk:
                 self._suppress(row)
             self._settle(row, State.REJECTED, reply_class=kind.value, reply=reply.masked)
         else:
-            if meaning(kind).then is Then.SLOW:
-                if outcome.stage is Stage.MAIL:
-                    self.shaper.slow_relay()
-                else:
-                    self.shaper.slow(self.shaper.destination(row["address"]))
             self._settle(row, State.DEFERRED, reply_class=kind.value, reply=reply.masked)
         # Last: whatever becomes of the alarm, what was said of this one is known.
-        if spent is not None:
-            self.alarmed(spent)
+        if (why := self.budget.spent(reply, crawls=crawls)) is not None:
+            self.alarmed(why)
+
+    def _slow(self, row: Row, stage: Stage) -> bool:
+        """Send less where less was asked for; whether that crawls by now."""
+        if stage is Stage.MAIL:
+            return self.shaper.slow_relay()
+        return self.shaper.slow(self.shaper.destination(row["address"]))
 
     def defer(self, pending: Pending) -> None:
         self._settle(pending.row, State.DEFERRED, reason="connection_lost")

@@ -23,6 +23,8 @@ NEAR_SECONDS = 0.001
 LATE_SECONDS = 0.25
 # How often it is looked which destinations were slowed down, by any worker.
 GLANCE_SECONDS = 1.0
+# Slowed to this part of what it was, after some forty seconds of being asked for less, it crawls.
+CRAWL = 1 / 16
 EVERYTHING = "the rate over all"
 
 
@@ -97,21 +99,22 @@ class Shaper:
         """A message to a destination with berths is not under way any more."""
         self.berths[destination].leave()
 
-    def slow(self, destination: str) -> None:
-        """A reply asked for less to this destination."""
-        self._slow(to(destination), self._sent.get(destination, 0))
+    def slow(self, destination: str) -> bool:
+        """A reply asked for less to this destination; whether it crawls by now."""
         self._release(destination)
+        return self._slow(to(destination), self._sent.get(destination, 0))
 
-    def slow_relay(self) -> None:
+    def slow_relay(self) -> bool:
         """A reply asked for less of everything: it was given before anybody was named."""
-        self._slow(self._relay, sum(self._sent.values()))
         for held in list(self._held):
             self._release(held)
+        return self._slow(self._relay, sum(self._sent.values()))
 
-    def _slow(self, way: str, sent: int) -> None:
+    def _slow(self, way: str, sent: int) -> bool:
         passed = max(1.0, self._clock.monotonic() - self._since)
-        self._pace.slow(way, observed=sent / passed)
+        factor = self._pace.slow(way, observed=sent / passed)
         self._glanced = float("-inf")
+        return factor <= CRAWL
 
     def close(self) -> None:
         """Give back what was not used: it counts towards no cap."""

@@ -6,14 +6,18 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipelines.campaigns.bundle import load_current
+from pipelines.clock import FrozenClock
+from pipelines.delivery.budget import FEWEST_SLOW
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Mark, Marks
+from pipelines.delivery.pace import HALVE_SECONDS, Pace
 from pipelines.delivery.pausing import paused
 from pipelines.delivery.routes import Routes, Way
 from pipelines.delivery.states import State
@@ -139,6 +143,23 @@ def test_a_send_that_spent_its_error_budget_pauses_itself_and_says_why(send: Any
     assert "taken for spam or listed" in found.why
     assert worker.ledger.counts()["rejected"] < size
     assert set(server.bodies) <= {b".\r\n"}
+
+
+def test_a_send_whose_relay_says_too_fast_however_slow_it_is_pauses_itself(send: Any, demo: Demo):
+    clock = FrozenClock(demo.workspace.clock.now())
+    with closing(Pace(demo.home.pace, clock)) as pace:
+        for _ in range(4):
+            # Before: a message each hundredth of a second at the slowest.
+            pace.slow("relay scripted", observed=1_600)
+            clock.sleep(HALVE_SECONDS)
+        pace.slow("relay scripted", observed=1_600)
+
+    worker, _, size = send(mail=b"451 4.7.500 server busy")
+
+    found = paused(demo.home.ledgers, demo.campaign)
+    assert found is not None
+    assert "too much at once" in found.why
+    assert FEWEST_SLOW <= worker.ledger.counts()["deferred"] < size
 
 
 def test_a_pause_that_cannot_be_kept_cuts_no_line_off(send: Any, demo: Demo):
