@@ -69,6 +69,8 @@ class Settings(BaseModel):
     relay_port: Annotated[int, Field(ge=1, le=65535)] = 25
     relay_username: str | None = None
     relay_password: SecretStr | None = None
+    relay_password_file: Path | None = Field(None, description="where it is read anew each time")
+    relay_auth: Annotated[str, Field(pattern="^(auto|xoauth2)$")] = "auto"
     relay_tls: Annotated[str, Field(pattern="^(none|starttls|implicit)$")] = "starttls"
     public_url: str = Field("http://127.0.0.1:8025", description="where recipients reach the edge")
     edge_port: Annotated[int, Field(ge=0, le=65535)] = 8025
@@ -124,6 +126,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, object], li
         if name.removesuffix("_file") in _secret_names() and name.endswith("_file"):
             try:
                 values[name.removesuffix("_file")] = Path(text).read_text().strip()
+                values[name] = str(Path(text).resolve())
             except OSError as error:
                 problems.append(Problem(variable, f"the file cannot be read: {error.strerror}"))
         elif name in Settings.model_fields:
@@ -156,6 +159,16 @@ def named_secrets(prefix: str, environ: Mapping[str, str] | None = None) -> dict
         do = "Set them right, then run: lettermill doctor"
         raise SettingInvalid(_count(problems, "setting", "cannot be used"), problems, do=do)
     return found
+
+
+def secret_files(prefix: str, environ: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """The files such secrets come from, by the same variable: for whom they change while a send goes on."""
+    environ = os.environ if environ is None else environ
+    return {
+        variable.removesuffix("_FILE"): Path(text).resolve()
+        for variable, text in environ.items()
+        if variable.startswith(prefix) and variable.endswith("_FILE")
+    }
 
 
 def _secret_names() -> set[str]:

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 
 import aiosmtplib
 
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 OPEN_SECONDS = 30.0
+LOGIN = "LETTERMILL_RELAY_USERNAME, LETTERMILL_RELAY_PASSWORD"
 SLOW = "it takes too long to let us in"
 WHERE = "LETTERMILL_RELAY_HOST, LETTERMILL_RELAY_PORT"
 
@@ -40,6 +42,7 @@ class Relay:
     """Where mail is handed over, and how.
 
     auth            `auto`: what the server offers of CRAM-MD5, PLAIN, LOGIN; `xoauth2`: password is a token
+    password_file   where the password is read for each connection: a token is good for an hour
     per_connection  messages on one connection at most; None: as many as the server takes
     report          what it is asked to report, where it offers DSN
     """
@@ -52,6 +55,7 @@ class Relay:
     auth: str = "auto"
     per_connection: int | None = None
     report: Report = Report.FAILURE
+    password_file: Path | None = field(default=None, repr=False)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Relay:
@@ -62,12 +66,15 @@ class Relay:
             settings.relay_username,
             secret.get_secret_value() if secret else None,
             settings.relay_tls,
+            settings.relay_auth,
+            password_file=settings.relay_password_file,
         )
 
 
 async def connect(relay: Relay) -> Connection:
     """Open a connection. Raises RelayUnavailable, which names the settings it used."""
-    token = relay.password if relay.auth == "xoauth2" else None
+    password = _password(relay)
+    token = password if relay.auth == "xoauth2" else None
 
     async def given() -> str:
         return token or ""
@@ -76,7 +83,7 @@ async def connect(relay: Relay) -> Connection:
         hostname=relay.host,
         port=relay.port,
         username=relay.username,
-        password=None if token else relay.password,
+        password=None if token else password,
         oauth_token_generator=given if token else None,
         use_tls=relay.tls == "implicit",
         start_tls=relay.tls == "starttls",
@@ -92,6 +99,17 @@ async def connect(relay: Relay) -> Connection:
         raise unavailable(relay, _why(error), _setting_of(error)) from error
 
 
+def _password(relay: Relay) -> str | None:
+    """The password or token as it is now. Raises RelayUnavailable when its file cannot be read."""
+    if relay.password_file is None:
+        return relay.password
+    try:
+        return relay.password_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        told = f"the password's file cannot be read ({type(error).__name__})"
+        raise unavailable(relay, told, LOGIN) from None
+
+
 def _why(error: Exception) -> str:
     """What went wrong, in the library's or the system's words; a server may repeat what we sent to log in."""
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
@@ -103,7 +121,7 @@ def _why(error: Exception) -> str:
 def _setting_of(error: Exception) -> str:
     """The setting to look at first."""
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        return "LETTERMILL_RELAY_USERNAME, LETTERMILL_RELAY_PASSWORD"
+        return LOGIN
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return "LETTERMILL_RELAY_TLS"
     return WHERE

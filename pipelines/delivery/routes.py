@@ -19,7 +19,7 @@ from pipelines.delivery.dsn import Report
 from pipelines.delivery.pace import Limit
 from pipelines.delivery.relay import Relay
 from pipelines.errors import CampaignInvalid, Problem, did_you_mean
-from pipelines.settings import Settings, named_secrets
+from pipelines.settings import Settings, named_secrets, secret_files
 
 FILE = Path("assets/delivery.yaml")
 PASSWORDS = "LETTERMILL_RELAY_PASSWORD_"
@@ -115,10 +115,16 @@ def load_routes(settings: Settings, *, brand: str) -> Routes:
     given = read_delivery(settings.project)
     own = {name: each for name, each in given.relays.items() if brand in each.brands}
     shared = {name: each for name, each in given.relays.items() if not each.brands}
-    secrets = named_secrets(PASSWORDS)
+    secrets, files = named_secrets(PASSWORDS), secret_files(PASSWORDS)
     ways = tuple(
-        Way(name, _relay(each, secrets.get(PASSWORDS + name.upper())), each.limit, each.connections)
+        Way(
+            name,
+            _relay(each, secrets.get(variable), files.get(variable)),
+            each.limit,
+            each.connections,
+        )
         for name, each in (own or shared).items()
+        for variable in (PASSWORDS + name.upper(),)
     )
     return Routes(
         ways=ways or (Way(DEFAULT, Relay.from_settings(settings)),),
@@ -172,7 +178,7 @@ def _strangers(given: DeliverySettings) -> list[Problem]:
     ]
 
 
-def _relay(given: RelaySettings, password: str | None) -> Relay:
+def _relay(given: RelaySettings, password: str | None, file: Path | None) -> Relay:
     return Relay(
         given.host,
         given.port,
@@ -182,4 +188,5 @@ def _relay(given: RelaySettings, password: str | None) -> Relay:
         given.auth,
         given.per_connection,
         given.dsn,
+        file,
     )

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.delivery.relay import ConnectionLost, Outcome, Relay, Stage, connect, probe
+from pipelines.delivery.routes import FILE, load_routes
 from pipelines.errors import Refused, RelayUnavailable
+from pipelines.settings import Settings
 
 SENDER, ADA = "bounce@mill.example", "ada@shop.example"
 LETTER = b"Subject: hi\r\n\r\nhello\r\n"
@@ -267,3 +269,38 @@ def test_a_token_logs_in_where_the_relay_takes_tokens(speaking: Any):
     assert kind == b"XOAUTH2"
     told = base64.b64decode(given)
     assert told == f"user=us@shop.example\x01auth=Bearer {SECRET}\x01\x01".encode()
+
+
+def test_a_password_in_a_file_is_the_one_that_is_there_when_a_connection_is_opened(
+    speaking: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "token"
+    file.write_text("old-token\n")
+    monkeypatch.setenv("LETTERMILL_RELAY_PASSWORD_FILE", str(file))
+    monkeypatch.setenv("LETTERMILL_RELAY_PASSWORD_MAIN_FILE", str(file))
+    (tmp_path / "assets").mkdir()
+
+    async def conversation() -> list[bytes]:
+        offers = b"250-scripted\r\n250 AUTH XOAUTH2"
+        async with speaking(ehlo=offers, auth=b"235 2.7.0 ok") as server:
+            named = f"host: 127.0.0.1, port: {server.port}, tls: none, username: us, auth: xoauth2"
+            settings = Settings.load(
+                project=tmp_path, relay_port=server.port, relay_tls="none", relay_username="us",
+                relay_auth="xoauth2",
+            )  # fmt: skip
+            of_settings = load_routes(settings, brand="mill").ways[0].relay
+            (tmp_path / FILE).write_text(f"relays: {{main: {{{named}}}}}")
+            of_file = load_routes(settings, brand="mill").ways[0].relay
+            for token in ("first-token", "second-token"):
+                file.write_text(f"{token}\n")
+                await probe(of_settings)
+                await probe(of_file)
+            file.unlink()
+            with pytest.raises(RelayUnavailable, match="file cannot be read"):
+                await probe(of_file)
+            return [line for line in server.commands if line.startswith(b"AUTH")]
+
+    said = [base64.b64decode(line.split()[2]) for line in asyncio.run(conversation())]
+
+    assert [b"first-token" in each for each in said] == [True, True, False, False]
+    assert [b"second-token" in each for each in said] == [False, False, True, True]
