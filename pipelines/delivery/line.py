@@ -8,7 +8,8 @@ somebody who is claimed, was asked about at that moment, and whose letter is wri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,14 +29,16 @@ PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 class Team:
     """The lines of one worker.
 
-    berths      connections the relay takes at once, if that is limited
-    broken      why they ended before everybody had their letter
-    is_refused  whether it was said of us, and so to every other worker; not, when none could be opened
+    berths          connections the relay takes at once, if that is limited
+    per_connection  messages to a destination on one connection at most, where that is limited
+    broken          why they ended before everybody had their letter
+    is_refused      whether it was said of us, and so to every other worker; not, when none could be opened
     """
 
     desk: Desk
     relay: Relay
     berths: Berths | None = None
+    per_connection: Mapping[str, int] = field(default_factory=dict)
     lines: Sequence[Line] = ()
     done: asyncio.Event = field(default_factory=asyncio.Event)
     broken: RelayUnavailable | None = None
@@ -70,7 +73,8 @@ class Line:
         self._connection: Connection | None = None
         self._following: Pending | None = None
         self._pause_seconds = PAUSE_SECONDS
-        self._handed_over = 0
+        self._handed_over, self._is_spent = 0, False
+        self._to = Counter[str]()
         self._has_berth = team.berths is None
 
     @property
@@ -108,7 +112,13 @@ class Line:
     def _is_full(self) -> bool:
         """Whether this connection has carried all that it may."""
         most = self._team.relay.per_connection
-        return most is not None and self._handed_over >= most
+        return self._is_spent or (most is not None and self._handed_over >= most)
+
+    def _count(self, pending: Pending) -> None:
+        """One more to this destination on this connection."""
+        name = self._desk.queues.destination(pending.row)
+        self._to[name] += 1
+        self._is_spent |= self._to[name] == self._team.per_connection.get(name)
 
     def _next(self) -> Pending | None:
         if self._desk.is_stopped:
@@ -159,6 +169,8 @@ class Line:
     def _before_dot(self, pending: Pending) -> Envelope | None:
         """Have the next letter ready, then mark; returns the envelope to send behind the dot."""
         self._handed_over += 1
+        if self._team.per_connection:
+            self._count(pending)
         # The last message of a connection has none behind it.
         self._following = None if self._is_full else self._desk.next()
         self._desk.mark_dot(pending)
@@ -177,7 +189,8 @@ class Line:
                 return False
             try:
                 self._connection = await connect(self._team.relay)
-                self._handed_over = 0
+                self._handed_over, self._is_spent = 0, False
+                self._to.clear()
                 self._pause_seconds = PAUSE_SECONDS
                 return True
             except RelayUnavailable as gone:

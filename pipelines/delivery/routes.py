@@ -68,6 +68,8 @@ class DestinationSettings(_Paced):
     mx: list[str] = []
     # Messages under way to it at once, over all workers and campaigns.
     connections: Count | None = None
+    # Messages to it handed over on one connection before another is opened.
+    per_connection: Count | None = None
 
 
 class DeliverySettings(BaseModel):
@@ -98,14 +100,16 @@ class Way:
 class Routes:
     """Everything that says where mail goes and how fast.
 
-    ways          relays in the order they are tried: the next one takes over when one is down
-    destinations  what is known of them; by name their limits, and how many messages at once
+    ways            relays in the order they are tried: the next one takes over when one is down
+    destinations    what is known of them; by name their limits, and how many messages at once
+    per_connection  how many messages to a destination on one connection
     """
 
     ways: tuple[Way, ...]
     rate: Limit = field(default_factory=Limit)
     limits: Mapping[str, Limit] = field(default_factory=dict)
     at_once: Mapping[str, int] = field(default_factory=dict)
+    per_connection: Mapping[str, int] = field(default_factory=dict)
     destinations: Destinations = field(default_factory=Destinations)
     asks_mx: bool = False
 
@@ -134,6 +138,11 @@ def load_routes(settings: Settings, *, brand: str) -> Routes:
             name: each.connections
             for name, each in given.destinations.items()
             if each.connections is not None
+        },
+        per_connection={
+            name: each.per_connection
+            for name, each in given.destinations.items()
+            if each.per_connection is not None
         },
         destinations=Destinations(
             {name: Provider(each.domains, each.mx) for name, each in given.destinations.items()}

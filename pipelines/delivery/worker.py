@@ -144,7 +144,8 @@ class Worker:
         )
         way = next(each for each in task.routes.ways if each.name == task.way)
         carriers.keep(self.ledger, task.epoch, way)
-        self.team = Team(self.desk, task.relay, berths_at(home.berths, way))
+        berths_of_relay = berths_at(home.berths, way)
+        self.team = Team(self.desk, task.relay, berths_of_relay, task.routes.per_connection)
 
     def close(self) -> None:
         self.ledger.close()

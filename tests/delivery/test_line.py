@@ -41,7 +41,9 @@ def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any,
     )
     ours, theirs = multiprocessing.Pipe()
 
-    async def run(lines: int, limit: int | None, replies: Any) -> tuple[Worker, Any, int]:
+    async def run(
+        lines: int, limit: int | None, to_one: dict[str, int], replies: Any
+    ) -> tuple[Worker, Any, int]:
         async with speaking(**replies) as server:
             relay = replace(server.relay, per_connection=limit)
             pins = space.lake.pin(("campaigns.audience", "core.contacts"))
@@ -51,7 +53,7 @@ def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any,
                     bundle_hash=bundle.content_hash,
                     settings=demo.settings,
                     relay=relay,
-                    routes=Routes((Way("scripted", relay),)),
+                    routes=Routes((Way("scripted", relay),), per_connection=to_one),
                     way="scripted",
                     epoch=epoch,
                     size=size,
@@ -66,8 +68,8 @@ def send(demo: Demo, speaking: Any) -> Iterator[Callable[..., tuple[Worker, Any,
             worker.desk.close()
             return worker, server, size
 
-    yield lambda lines=LINES, per_connection=None, **replies: asyncio.run(
-        run(lines, per_connection, replies)
+    yield lambda lines=LINES, per_connection=None, to_one=None, **replies: asyncio.run(
+        run(lines, per_connection, to_one or {}, replies)
     )
     ledger.close()
     ours.close()
@@ -175,6 +177,14 @@ def test_a_pause_that_cannot_be_kept_cuts_no_line_off(send: Any, demo: Demo):
 
 def test_a_relay_s_limit_for_a_connection_is_kept_and_nobody_is_missed(send: Any):
     worker, server, size = send(lines=1, per_connection=5)
+
+    greetings = sum(command.startswith(b"EHLO") for command in server.commands)
+    assert worker.ledger.counts() == {"accepted": size}
+    assert greetings == -(-size // 5)
+
+
+def test_a_destination_s_limit_for_a_connection_is_kept_and_is_no_other_s(send: Any):
+    worker, server, size = send(lines=1, to_one={"other": 5, "google": 1})
 
     greetings = sum(command.startswith(b"EHLO") for command in server.commands)
     assert worker.ledger.counts() == {"accepted": size}

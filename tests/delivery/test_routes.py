@@ -78,7 +78,7 @@ relays:
   spare: {host: spare.relay.example, tls: implicit, port: 465}
   own: {host: own.relay.example, brands: [tea], dsn: success}
 destinations:
-  google: {rate: 20, connections: 4}
+  google: {rate: 20, connections: 4, per_connection: 9}
   corporate: {domains: [big.example], rate: 1}
 """,
     )
@@ -97,6 +97,7 @@ destinations:
     assert mill.rate == Limit(50)
     assert [way.connections for way in mill.ways] == [12, None]
     assert mill.at_once == {"google": 4}
+    assert mill.per_connection == {"google": 9}
     assert mill.limits == {"google": Limit(20), "corporate": Limit(1)}
     assert mill.destinations.of_address("ada@big.example") == "corporate"
 
