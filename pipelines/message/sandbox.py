@@ -12,17 +12,20 @@ recursion.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
 from functools import wraps
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import BaseLoader, StrictUndefined, nodes
+from jinja2.environment import TemplateModule
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from jinja2.filters import do_round, do_urlencode
-from jinja2.runtime import markup_join
+from jinja2.runtime import BlockReference, LoopContext, Macro, TemplateReference, markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import url_quote
+from markupsafe import Markup
 
 from pipelines.message import formats
 from pipelines.message.counting import COUNTED, LONGEST, count_what_costs, filtered, measured
@@ -68,6 +71,13 @@ MOST_DIGITS = 10
 MOST_STEPS = 100_000
 FEW_PIECES = 50
 MOST_CHARACTERS = 1_000_000
+
+# What a template may look into: values, and what Jinja makes. Anything else, an object of ours or a
+# function, has methods that lead out of the message.
+OPEN = frozenset({
+    str, list, dict, tuple, int, float, bool, type(None), date, datetime, time, timedelta,
+    Markup, StrictUndefined, LoopContext, Macro, TemplateModule, TemplateReference, BlockReference,
+})  # fmt: skip
 
 _SIZED = (str, list, tuple)
 _OWN_OF_DICT = frozenset(dir(dict))
@@ -129,7 +139,13 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         """What a row has under a name, which it has most often; anything else as the sandbox has it."""
         if type(obj) is dict and attribute in obj and attribute not in _OWN_OF_DICT:
             return obj[attribute]
+        if type(obj) not in OPEN:
+            return self._closed(obj, attribute)
         return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """The same for `row["name"]`, and for the names that filters are given."""
+        return super().getitem(obj, argument) if type(obj) in OPEN else self._closed(obj, argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         # Numbers and bytes have methods that make gigabytes, and none that a message needs.
@@ -164,6 +180,15 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"a text of more than {LONGEST:,}")
         self.charge(measured(texts) + len(texts) * len(between))
         return str(between).join(texts)
+
+    def _closed(self, obj: Any, name: Any) -> Any:
+        """Nothing of an object no template looks into; of a kind of dict, what it has under the name."""
+        if isinstance(obj, dict):
+            try:
+                return obj[name]
+            except LookupError:
+                pass
+        return self.unsafe_undefined(obj, str(name))
 
     def _called(self, context: Any, function: Any, args: Any, kwargs: Any) -> Any:
         """A call: it looks through what it is given and what its method belongs to, and makes something."""

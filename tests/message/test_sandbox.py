@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
 import pytest
 from jinja2 import DictLoader
 from jinja2.exceptions import SecurityError, TemplateError, TemplateNotFound, TemplateSyntaxError
+from pydantic import BaseModel
 
 from pipelines.campaigns.campaign import load
 from pipelines.errors import TemplateInvalid
@@ -251,3 +256,51 @@ def test_what_a_block_makes_again_and_again_is_counted():
 
     with pytest.raises(SecurityError, match="looks through more than 20,000,000"):
         put_together(block + calls, rows=ROWS)
+
+
+class Model(BaseModel):
+    name: str = "Ada"
+
+
+@dataclass
+class Record:
+    name: str = "Ada"
+
+
+class Row(dict[str, str]):
+    pass
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [Model(), Record(), Model, Record, json.loads, json, iter([]), datetime.now(UTC).tzinfo],
+)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ thing.NAME }}",
+        "{{ thing['NAME'] }}",
+        "{{ [thing]|join(thing.NAME) }}",
+        "{{ [thing]|sum('NAME') }}",
+        "{{ [{'a': thing}]|selectattr('a.NAME')|list }}",
+    ],
+)
+def test_a_template_looks_into_values_and_into_no_object_of_ours(source: str, thing: object):
+    for name in [each for each in dir(thing) if not each.startswith("_")] or ["x"]:
+        for run in (filled, put_together):
+            with pytest.raises(SecurityError, match="is unsafe"):
+                run(source.replace("NAME", name), thing=thing)
+
+
+def test_of_a_kind_of_dict_a_template_has_what_is_in_it_and_no_more():
+    for run in (filled, put_together):
+        assert run("{{ row.name }}{{ row['name'] }}", row=Row(name="Ada")) == "AdaAda"
+        with pytest.raises(SecurityError, match="is unsafe"):
+            run("{{ row.pop }}", row=Row(name="Ada"))
+
+
+def test_a_date_a_loop_and_a_block_of_a_template_are_looked_into():
+    source = "{% for a in few %}{{ loop.index }}{{ a.year }}{{ 'x'.upper() }}{% endfor %}"
+
+    assert filled(source, few=[date(2026, 11, 2)]) == "12026X"
+    assert put_together("{% macro m() %}{% endmacro %}{{ m.name }}") == "m"
