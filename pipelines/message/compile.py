@@ -243,7 +243,6 @@ class _Compilation:
             each.name: each.languages[self.translation] if self.translation else each
             for each in campaign.variants
         }
-        is_one = not self.translation and not translations(self.folder)
         return CompiledMessage(
             subjects={name: each.subject for name, each in shown.items()},
             preheaders={name: each.preheader for name, each in shown.items()},
@@ -263,7 +262,7 @@ class _Compilation:
             required=["coupon"] if campaign.coupon else [],
             segments=campaign.segments,
             pictures=self.pictures.known,
-            language="" if is_one else self.language,
+            language=self.language,
         )
 
     def invalid(self, problems: list[Problem]) -> TemplateInvalid:
