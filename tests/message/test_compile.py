@@ -136,6 +136,24 @@ def test_a_personal_value_in_an_address_is_encoded_for_it_and_not_tracked(compil
     assert "<https://shop.example/?to=A%26b%2F%C3%A9>" in filled.text
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("{{ city ~ first_name|url }}", "a%26b%2FA%2526b%252F"),
+        ("{{ city ~ first_name|urlencode -}}", "a%26b%2FA%2526b%2F"),
+        ("{{ city if first_name else first_name|url }}", "a%26b%2F"),
+        ("{{ city|url }}", "a%26b%2F"),
+        ("{{- city | upper | urlencode }}", "A%26B/"),
+    ],
+)
+def test_a_value_of_an_address_is_encoded_as_a_whole(compiled, fill, value, told):
+    link = f'<mj-text><a href="https://shop.example/?to={value}">a</a></mj-text>'
+
+    filled = fill(compiled(TEXT.format(link)), city="a&b/", first_name="A&b/")
+
+    assert f'href="https://shop.example/?to={told}"' in filled.html
+
+
 def test_markdown_is_set_in_the_letter_and_its_html_is_text(project, fill, tmp_path, workshop):
     folder = workshop / "assets/campaigns/autumn-thanks"
     (folder / "body.mjml.j2").unlink()
