@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from pipelines.campaigns.kinds import Hours
 from pipelines.campaigns.reading import headline, problems_of, read_yaml
@@ -36,11 +43,23 @@ CONTRAST = 4.5
 Domain = Annotated[
     str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,63}$")
 ]
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+
+
+def _short_before_at(address: str) -> str:
+    if len(address.rpartition("@")[0]) > 64:
+        raise ValueError("has more than 64 characters before the @ (RFC 5321, 4.5.3.1.1)")
+    return address
+
+
+# Whatever is one can stand in an envelope (message/headers.py), of which nothing is known here.
 Address = Annotated[
     str,
     StringConstraints(
-        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+        pattern=rf"^{_ATOM}(\.{_ATOM})*@({_LABEL}\.)+[A-Za-z0-9-]{{2,63}}$", max_length=254
     ),
+    AfterValidator(_short_before_at),
 ]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 # Goes into style attributes, so no quotes, semicolons or angle brackets.

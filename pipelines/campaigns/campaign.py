@@ -202,7 +202,7 @@ def load(project: Path, slug: str) -> Campaign:
     campaign = None
     if not problems:
         campaign, problems = _validated({**values, "slug": slug})
-        problems += _together(values) + _named(values, project)
+        problems += _together(values) + _taken(values) + _named(values, project)
         if campaign is None and not problems:
             problems = [Problem("variants", "names must differ and shares add up to 1")]
     if campaign is None or problems:
@@ -248,6 +248,19 @@ def _together(values: Mapping[str, Any]) -> list[Problem]:
     if numbers and len(numbers) == len(variants) and abs(sum(numbers) - 1) > 1e-6:
         problems.append(Problem("variants", f"shares add up to {sum(numbers):g}, not to 1"))
     return problems
+
+
+def _taken(values: Mapping[str, Any]) -> list[Problem]:
+    """Fields called like what a setting of the campaign gives each person."""
+    fields = values.get("fields")
+    names = {"coupon": "each one's own code", "segments": "the segments each one is in"}
+    return [
+        Problem(
+            f"fields.{name}", f"is {told} in a campaign with `{name}:`; call the column otherwise"
+        )
+        for name, told in names.items()
+        if values.get(name) and isinstance(fields, dict) and name in fields
+    ]
 
 
 def _named(values: Mapping[str, Any], project: Path) -> list[Problem]:

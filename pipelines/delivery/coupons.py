@@ -170,13 +170,17 @@ class Coupons:
 
 
 def with_codes(audience: pl.DataFrame, codes: pl.DataFrame) -> pl.DataFrame:
-    """An audience whose `fields` (a JSON object) name each one's code beside the segment's columns."""
+    """An audience whose `fields` (a JSON object) name each one's code beside the segment's columns.
+
+    The code stands last, so that it is theirs whatever a column is called (of two members with one name
+    the last is taken).
+    """
     joined = audience.join(codes, on="contact_id", how="left", maintain_order="left")
     code = pl.struct("coupon").struct.json_encode()
     whole = pl.concat_str(
-        code.str.slice(0, code.str.len_chars() - 1),
+        pl.col("fields").str.slice(0, pl.col("fields").str.len_chars() - 1),
         pl.when(pl.col("fields") == "{}").then(pl.lit("")).otherwise(pl.lit(",")),
-        pl.col("fields").str.slice(1),
+        code.str.slice(1),
     )
     has_code = pl.col("coupon").is_not_null()
     return joined.with_columns(fields=pl.when(has_code).then(whole).otherwise("fields")).drop(

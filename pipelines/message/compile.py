@@ -194,13 +194,14 @@ class _Compilation:
         source = words.get_template(name).render()
         layout = f"layouts/{held.layout}.mjml.j2"
         letter = environment.from_string(LETTER)
-        return letter.render(layout=layout, parts=list(parts(source, held)))
+        return letter.render(layout=layout, parts=[vars(part) for part in parts(source, held)])
 
     def _context(self) -> dict[str, Any]:
         name = self.topic.name(self.language)
         own = phrases(self.project, self.language)
         return {
-            "brand": dict(self.brand),
+            # Values, no models, whose methods reach everything; empty fields too, which blocks ask for.
+            "brand": {**dict(self.brand), **self.brand.model_dump(mode="json")},
             "topic": {**self.topic.model_dump(mode="json"), "name": name},
             "phrases": {key: told.replace("{topic}", name) for key, told in own.items()},
             "language": self.language,
@@ -242,7 +243,6 @@ class _Compilation:
             each.name: each.languages[self.translation] if self.translation else each
             for each in campaign.variants
         }
-        is_one = not self.translation and not translations(self.folder)
         return CompiledMessage(
             subjects={name: each.subject for name, each in shown.items()},
             preheaders={name: each.preheader for name, each in shown.items()},
@@ -262,7 +262,7 @@ class _Compilation:
             required=["coupon"] if campaign.coupon else [],
             segments=campaign.segments,
             pictures=self.pictures.known,
-            language="" if is_one else self.language,
+            language=self.language,
         )
 
     def invalid(self, problems: list[Problem]) -> TemplateInvalid:

@@ -84,7 +84,7 @@ class CompiledMessage(BaseModel):
     segments: list[str] = Field([], exclude_if=lambda value: not value)
     # Content id → picture, named in the HTML as `cid:<content id>`.
     pictures: dict[str, Picture] = Field({}, exclude_if=lambda value: not value)
-    # The language it is written in, where it is written in several.
+    # The language it is written in; approvals from before say none where it is the only one.
     language: str = Field("", exclude_if=lambda value: not value)
     # The same message by further language, in small letters. Links have the same numbers in all.
     translations: dict[str, CompiledMessage] = Field({}, exclude_if=lambda value: not value)

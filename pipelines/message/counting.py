@@ -69,8 +69,6 @@ class _Counting(NodeTransformer):
             node.expr = self._counted(node.expr)
             for operand in node.ops:
                 operand.expr = self._counted(operand.expr)
-        if self._counts and isinstance(node, nodes.Test):
-            node.node = self._counted(node.node)
         if self._counts and isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
             node.node = self._counted(node.node)
         self._counts = before

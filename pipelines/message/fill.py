@@ -155,11 +155,8 @@ class Filler:
         self._url = public_url.rstrip("/")
         self._campaign = campaign
         self._key = link_key
-        is_only = not compiled.translations
-        self._first = language_of(compiled, is_only=is_only)
-        self._further = {
-            name: language_of(each, is_only=False) for name, each in compiled.translations.items()
-        }
+        self._first = language_of(compiled)
+        self._further = {name: language_of(each) for name, each in compiled.translations.items()}
         self._languages: dict[object, Language] = {}
         self._from = mailbox(compiled.sender_name, compiled.sender_address, header="From")
 

@@ -142,6 +142,8 @@ def drawn(html: str) -> str:
 def _shown(starter: Starter, project: Path, brand: str) -> Shown:
     campaign = starter.campaign.model_copy(update={"brand": brand})
     compiled = compile_message(campaign, project=project, folder=starter.folder)
+    if not compiled.translations:
+        return Shown(starter, [_letter(compiled, "")])
     return Shown(starter, [_letter(compiled, each.language) for each in compiled.every()])
 
 

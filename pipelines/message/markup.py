@@ -13,9 +13,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import css_inline
 import idna
 import mrml
+from jinja2 import TemplateSyntaxError, nodes
 
 from pipelines.errors import Problem
 from pipelines.message.compiled import OWN_PAGES, PIXEL, PREHEADER, link_mark
+from pipelines.message.sandbox import fill_environment
 from pipelines.message.tags import Tag, Tags
 
 ATTRIBUTE = r'\s+[\w:@.-]+(?:="[^"]*")?'
@@ -30,7 +32,7 @@ _ENDS, _BRACKETS = ".,;:!?)]'", {")": "(", "]": "["}
 _OTHER = ("mailto:", "tel:", "#")
 URI_SAFE = "%/:=&?~#+!$,;'@()*[]"
 LONGEST, DEEPEST = 1_000_000, 150
-_ENCODED = re.compile(r"\|\s*url(?:encode)?\s*[-+]?\}\}$")
+_ENCODING = frozenset({"url", "urlencode"})
 _HALF = re.compile("[\ud800-\udfff]")
 _ELEMENT = re.compile(r"<(/?)([A-Za-z][\w:.-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?(/?)>")
 # No end, or one that may be left out, so that many stand beside each other without any.
@@ -197,6 +199,16 @@ def _without_end(address: str) -> str:
 
 def _url_encoded(tag: Tag) -> Tag:
     """The same tag with its value encoded for a URL."""
-    if tag.is_block or _ENCODED.search(tag.source):
+    if tag.is_block or _is_encoded(tag.source):
         return tag
     return Tag("{{ (" + tag.source[2:-2].strip("-+ \n") + ")|url }}", tag.file, tag.line)
+
+
+def _is_encoded(source: str) -> bool:
+    """Whether a tag encodes all of its value: of `{{ a ~ b|url }}` the filter has the end alone."""
+    try:
+        tree = fill_environment(autoescape=False).parse(source)
+    except TemplateSyntaxError:
+        return False  # told with its place when the message is read
+    shown = [each for output in tree.find_all(nodes.Output) for each in output.nodes]
+    return [each.name in _ENCODING for each in shown if isinstance(each, nodes.Filter)] == [True]

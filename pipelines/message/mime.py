@@ -145,7 +145,9 @@ def quoted_printable(content: bytes) -> str:
     So a body has nothing that a relay might squeeze or double, and is DKIM's relaxed form of itself.
     """
     quoted = binascii.b2a_qp(content, istext=True).decode("ascii")
-    if "  " in quoted or "\t" in quoted or "\n." in quoted or quoted.startswith("."):
+    # b2a_qp breaks a line before it quotes the white space at its end, which makes it two longer.
+    is_blank_ended = b" \n" in content or b"\t" in content or content.endswith(b" ")
+    if is_blank_ended or "  " in quoted or "\n." in quoted or quoted.startswith("."):
         quoted = "\n".join(line for each in quoted.split("\n") for line in short_lines(each))
     return quoted.replace("\n", "\r\n")
 

@@ -11,51 +11,28 @@ recursion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, wraps
 from itertools import islice
 from typing import Any
-from urllib.parse import quote
 
-from jinja2 import BaseLoader, StrictUndefined, nodes
+from jinja2 import BaseLoader, StrictUndefined, Template, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.filters import do_round, do_urlencode
 from jinja2.runtime import markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import url_quote
 
-from pipelines.message import formats
+from pipelines.message.allowed import (
+    COMPARING,
+    COSTLY,
+    KNOWN,
+    KNOWN_TESTS,
+    LARGEST_MADE,
+    OPEN,
+    PERSONAL,
+    SHALLOW,
+)
 from pipelines.message.counting import COUNTED, LONGEST, count_what_costs, filtered, measured
 
-# fmt: off
-FILTERS = frozenset({
-    "abs", "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int",
-    "items", "join", "last", "length", "list", "lower", "max", "min", "reject", "rejectattr",
-    "round", "select", "selectattr", "sort", "sum", "title", "trim", "truncate",
-    "unique", "upper", "urlencode", "wordcount",
-})
-TESTS = frozenset({
-    "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt",
-    "in", "integer", "iterable", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd",
-    "sequence", "string", "true", "undefined", "upper",
-})
-# fmt: on
-# String methods whose result can be of any size.
-COSTLY = frozenset(
-    {
-        "center",
-        "ljust",
-        "rjust",
-        "zfill",
-        "expandtabs",
-        "format",
-        "format_map",
-        "replace",
-        "join",
-        "translate",
-        "encode",
-    }
-)
 LARGEST = 10**12
 # Rounds of one loop and loops inside each other, for one person.
 MOST_ROUNDS, DEEPEST = 1_000, 2
@@ -63,13 +40,12 @@ MOST_ROUNDS_TOGETHER = 5_000
 # Characters and members that filters, calls and comparisons look through, together: for one person, and
 # once for all while a message is compiled.
 MOST_LOOKED_AT, MOST_LOOKED_AT_ONCE = 2_000_000, 20_000_000
-MOST_DIGITS = 10
-# Rounds and calls while a message is compiled.
+# Rounds, calls and files while a message is compiled.
 MOST_STEPS = 100_000
 FEW_PIECES = 50
 MOST_CHARACTERS = 1_000_000
 
-_SIZED = (str, list, tuple)
+_SIZED = (str, list, tuple, dict)
 _OWN_OF_DICT = frozenset(dir(dict))
 NOT_FOR_ONE = (
     nodes.Macro,
@@ -104,6 +80,15 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         self._step()
         return self._called(context, function, args, kwargs)
 
+    def get_template(self, name: Any, *args: Any, **kwargs: Any) -> Template:
+        """Whatever is included or imported, counted: a file may name itself twice."""
+        self._step()
+        return super().get_template(name, *args, **kwargs)
+
+    def select_template(self, names: Iterable[Any], *args: Any, **kwargs: Any) -> Template:
+        """The same for the first there is of some."""
+        return super().select_template(list(self.rounds(names)), *args, **kwargs)
+
     def rounds(self, values: Any) -> Iterator[Any]:
         """What a loop goes through, counted."""
         for value in values:
@@ -129,7 +114,13 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         """What a row has under a name, which it has most often; anything else as the sandbox has it."""
         if type(obj) is dict and attribute in obj and attribute not in _OWN_OF_DICT:
             return obj[attribute]
+        if type(obj) not in OPEN:
+            return self._closed(obj, attribute)
         return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """The same for `row["name"]`, and for the names that filters are given."""
+        return super().getitem(obj, argument) if type(obj) in OPEN else self._closed(obj, argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         # Numbers and bytes have methods that make gigabytes, and none that a message needs.
@@ -165,6 +156,15 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         self.charge(measured(texts) + len(texts) * len(between))
         return str(between).join(texts)
 
+    def _closed(self, obj: Any, name: Any) -> Any:
+        """Nothing of an object no template looks into; of a kind of dict, what it has under the name."""
+        if isinstance(obj, dict):
+            try:
+                return obj[name]
+            except LookupError:
+                pass
+        return self.unsafe_undefined(obj, str(name))
+
     def _called(self, context: Any, function: Any, args: Any, kwargs: Any) -> Any:
         """A call: it looks through what it is given and what its method belongs to, and makes something."""
         owner = getattr(function, "__self__", None)
@@ -176,7 +176,8 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MOST_STEPS:
-            raise SecurityError(f"more than {MOST_STEPS:,} rounds and calls in one message")
+            told = f"more than {MOST_STEPS:,} rounds, calls and includes in one message"
+            raise SecurityError(told)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -267,42 +268,47 @@ def fill_environment(*, autoescape: bool) -> MessageEnvironment:
         auto_reload=False,
     )
     reduced = _reduced(environment)
-    reduced.filters |= {"url": _url, **formats.FILTERS}
+    reduced.filters |= PERSONAL
     return reduced
 
 
 def _reduced(environment: MessageEnvironment) -> MessageEnvironment:
     environment.globals = {}
-    known = {**_only(environment.filters, FILTERS), "urlencode": _urlencoded}
-    environment.filters = {name: _with_bounds(known[name], environment) for name in known}
-    environment.filters |= {"join": environment.joined, "round": _rounded}
+    bounded = partial(_with_bounds, environment=environment)
+    environment.filters = {
+        name: bounded(function, is_deep=name not in SHALLOW) for name, function in KNOWN.items()
+    }
     environment.filters |= {
+        "join": environment.joined,
         "_rounds": environment.rounds,
         COUNTED: environment.charged,
         "_concat": environment.concatenated,
     }
-    environment.tests = _only(environment.tests, TESTS | {"==", "!=", "<", ">", "<=", ">="})
+    environment.tests = {
+        name: bounded(function, is_deep=True) if name in COMPARING else function
+        for name, function in KNOWN_TESTS.items()
+    }
     return environment
 
 
 def _with_bounds(
-    function: Callable[..., Any], environment: MessageEnvironment
+    function: Callable[..., Any], *, environment: MessageEnvironment, is_deep: bool
 ) -> Callable[..., Any]:
+    """A filter or test that is counted: what it is given, and with is_deep all within that."""
+
     @wraps(function)  # with its marks: what Jinja passes to it first
     def within(*args: Any, **kwargs: Any) -> Any:
-        environment.charge(sum(len(arg) for arg in args if isinstance(arg, _SIZED)))
+        for given in (*args, *kwargs.values()):
+            if isinstance(given, _SIZED):
+                is_whole = is_deep and not isinstance(given, str)
+                environment.charge(measured(given) if is_whole else len(given))
         made = function(*args, **kwargs)
+        if isinstance(made, int) and abs(made) > LARGEST_MADE:
+            raise SecurityError(f"a number above {LARGEST_MADE:,}")
         measured(made)
         return made
 
     return within
-
-
-def _rounded(value: float, digits: int = 0, method: str = "common") -> float:
-    """Jinja's own, with as many digits as a message shows."""
-    if not isinstance(digits, int) or not 0 <= digits <= MOST_DIGITS:
-        raise SecurityError(f"round to 0 to {MOST_DIGITS} digits")
-    return do_round(value, digits, method)  # type: ignore[arg-type]
 
 
 def _depth(loop: nodes.For) -> int:
@@ -314,22 +320,5 @@ def _loops(node: nodes.Node) -> list[nodes.For]:
     return [node] if isinstance(node, nodes.For) else list(node.find_all(nodes.For))
 
 
-def _only(known: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
-    return {name: known[name] for name in known if name in allowed}
-
-
 def _shown(value: Any) -> Any:
     return "" if value is None else value
-
-
-def _url(value: Any) -> str:
-    return "" if value is None else quote(str(value), safe="", errors="replace")
-
-
-def _urlencoded(value: Any) -> str:
-    """Jinja's own, for half a character too, which a JSON of attributes may hold."""
-    return (
-        url_quote(value.encode("utf-8", "replace"))
-        if isinstance(value, str)
-        else do_urlencode(value)
-    )

@@ -61,7 +61,7 @@ class Language:
 
     defaults  what stands for a value nobody has
     pictures  the parts of those that travel along
-    locale    of dates and amounts, for people of another language; '' for their own
+    locale    of dates and amounts, for people of another language; '' for everybody's own
     """
 
     templates: Mapping[tuple[str, bool], Templates]
@@ -73,8 +73,8 @@ class Language:
     shows_preferences: bool
 
 
-def language_of(message: CompiledMessage, *, is_only: bool) -> Language:
-    """A message, or a translation, ready to be filled. is_only: there is no other language."""
+def language_of(message: CompiledMessage) -> Language:
+    """A message, or a translation, ready to be filled."""
     templates = {
         (variant, is_tracked): _compiled(message, variant, is_tracked=is_tracked)
         for variant in message.subjects
@@ -89,7 +89,7 @@ def language_of(message: CompiledMessage, *, is_only: bool) -> Language:
         defaults,
         list_id=f"{phrase(message.list_name, 'List-Id')} <{message.list_id}>".lstrip(),
         pictures=parts(message.pictures),
-        locale="" if is_only else message.language,
+        locale=message.language,
         shows_view=VIEW in bodies,
         shows_preferences=PREFERENCES in bodies,
     )

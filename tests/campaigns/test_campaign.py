@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from pipelines.campaigns.brands import load_brand
+from pipelines.campaigns.brands import Address, load_brand
 from pipelines.campaigns.campaign import (
     Campaign,
     campaign_key,
@@ -20,6 +23,7 @@ from pipelines.campaigns.campaign import (
 )
 from pipelines.campaigns.topics import load_topics
 from pipelines.errors import CampaignInvalid
+from pipelines.message.headers import envelope_address
 
 SLUG = "autumn-thanks"
 
@@ -106,6 +110,8 @@ def test_every_problem_is_said_at_once_in_the_house_words(written):
         ({"variants": [{"name": "a", "subject": "one\ntwo"}]}, "variants[1].subject"),
         ({"variants": []}, "variants"),
         ({"topic": None}, "topic"),
+        ({"coupon": "fern", "fields": {"coupon": "NONE-YET"}}, "fields.coupon"),
+        ({"segments": ["vip"], "fields": {"segments": "none"}}, "fields.segments"),
     ],
 )
 def test_a_field_that_cannot_be_is_named(written, fields, where):
@@ -172,6 +178,38 @@ def test_a_brand_says_every_problem(workshop):
         "feedback_sender_id",
         "bounce_domain",
     }
+
+
+@pytest.mark.parametrize("field", ["sender_address", "reply_to"])
+@pytest.mark.parametrize(
+    "address",
+    ["a..b@mill.example", ".a@mill.example", "a.@mill.example", "a@-mill.example", "a@mill-.example",
+     "a@mill.e", f"{'a' * 65}@mill.example", f"a@{'b' * 64}.example", f"a@{'b.' * 130}example"],
+)  # fmt: skip
+def test_a_brand_has_no_address_that_no_envelope_takes(workshop, field, address):
+    path = workshop / "assets/templates/brands/mill.yaml"
+    values = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**values, field: address}))
+
+    with pytest.raises(CampaignInvalid) as raised:
+        load_brand(workshop, "mill")
+
+    assert [problem.where for problem in raised.value.problems] == [field]
+
+
+@settings(max_examples=200)
+@given(
+    address=st.from_regex(
+        r"[a-z0-9!'+=.-]{1,66}@([a-z0-9-]{1,64}\.){1,4}[a-z0-9-]{1,64}", fullmatch=True
+    )
+)
+def test_what_a_brand_takes_for_an_address_an_envelope_takes_too(address):
+    try:
+        TypeAdapter(Address).validate_python(address)
+    except ValidationError:
+        return
+
+    assert envelope_address(address) == address
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,12 @@ def test_no_code_is_two_peoples_and_nobody_has_two(tmp_path_factory, rounds):
 
 def test_a_code_stands_beside_what_the_segment_gave():
     audience = pl.DataFrame(
-        {"contact_id": [1, 2, 3], "fields": ["{}", '{"name":"Ink \\"black\\""}', '{"a":1}']}
+        {
+            "contact_id": [1, 2, 3, 4],
+            "fields": ["{}", '{"name":"Ink \\"black\\""}', '{"a":1}', '{"coupon":"ALL"}'],
+        }
     )
-    codes = pl.DataFrame({"contact_id": [1, 2], "coupon": ["X-1", "X-2"]})
+    codes = pl.DataFrame({"contact_id": [1, 2, 4], "coupon": ["X-1", "X-2", "X-4"]})
 
     told = with_codes(audience, codes)
 
@@ -124,4 +127,5 @@ def test_a_code_stands_beside_what_the_segment_gave():
         {"coupon": "X-1"},
         {"coupon": "X-2", "name": 'Ink "black"'},
         {"a": 1},
+        {"coupon": "X-4"},
     ]

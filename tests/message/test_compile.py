@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.campaigns.campaign import discover, load
 from pipelines.errors import TemplateInvalid
-from pipelines.message.compile import compile_message
+from pipelines.message.compile import _Compilation, compile_message
 from pipelines.message.compiled import CompiledMessage
+from pipelines.message.library import starters
 from pipelines.message.lint.rules import lint
 from streaming.lookups import WEB_ADDRESS
 
@@ -36,6 +37,43 @@ def test_every_campaign_of_the_checkout_compiles_and_has_no_findings(project):
         "hillstrom-recent": [],
         "online-retail-top": [],
     }
+
+
+def _kinds(value: object) -> set[type]:
+    """The classes of a value and of all within it."""
+    if isinstance(value, dict):
+        return {type(value)}.union(*map(_kinds, [*value, *value.values()]))
+    if isinstance(value, list | tuple):
+        return {type(value)}.union(*map(_kinds, value))
+    return {type(value)}
+
+
+@pytest.fixture
+def signing(workshop):
+    """The workshop, with a brand that has everything a brand may have."""
+    brand = workshop / "assets/templates/brands/mill.yaml"
+    dkim = "dkim: {domain: mill.example, selectors: [a]}"
+    brand.write_text(
+        f"{brand.read_text()}{dkim}\nquiet_hours: 21:00-08:00\nseeds: [ines@mill.example]\n"
+    )
+    return workshop
+
+
+def test_what_a_template_is_compiled_with_is_values_and_nothing_that_can_do_anything(signing):
+    for each in starters(signing):
+        context = _Compilation(each.campaign, signing, each.folder)._context()
+
+        assert _kinds(context) <= {str, int, float, bool, type(None), list, dict}
+        assert context["brand"]["dkim"] == {"domain": "mill.example", "selectors": ["a"]}
+
+
+def test_a_brand_that_signs_lends_a_template_no_hand(compiled, signing):
+    run = 'brand.dkim.parse_raw("cos\nsystem\n(S\'true\'\ntR.", allow_pickle=true, proto="pickle")'
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compiled(f"[[ {run} ]]")
+
+    assert "has no attribute 'parse_raw'" in refused.value.problems[0].what
 
 
 def test_a_compiled_message_survives_json(compiled):
@@ -96,6 +134,24 @@ def test_a_personal_value_in_an_address_is_encoded_for_it_and_not_tracked(compil
 
     assert 'href="https://shop.example/?to=A%26b%2F%C3%A9"' in filled.html
     assert "<https://shop.example/?to=A%26b%2F%C3%A9>" in filled.text
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("{{ city ~ first_name|url }}", "a%26b%2FA%2526b%252F"),
+        ("{{ city ~ first_name|urlencode -}}", "a%26b%2FA%2526b%2F"),
+        ("{{ city if first_name else first_name|url }}", "a%26b%2F"),
+        ("{{ city|url }}", "a%26b%2F"),
+        ("{{- city | upper | urlencode }}", "A%26B/"),
+    ],
+)
+def test_a_value_of_an_address_is_encoded_as_a_whole(compiled, fill, value, told):
+    link = f'<mj-text><a href="https://shop.example/?to={value}">a</a></mj-text>'
+
+    filled = fill(compiled(TEXT.format(link)), city="a&b/", first_name="A&b/")
+
+    assert f'href="https://shop.example/?to={told}"' in filled.html
 
 
 def test_markdown_is_set_in_the_letter_and_its_html_is_text(project, fill, tmp_path, workshop):

@@ -50,6 +50,8 @@ STRINGS = {
     "many marks": "Z" + "\u0301" * 500,
     "emoji": "👩‍👩‍👧‍👦🏳️‍🌈" * 20,
     "a list of addresses": '"a" <a@x.example>, b@y.example; (c)',
+    "a full line, then a tab": "w" * 75 + "\t\r\nnext",
+    "a full line, then a blank": "w" * 73 + ". \nnext",
     "100 kB": "x" * 100_000,
     "2,000 letters beyond ASCII": "é" * 2_000,
     "one word of 5,000": "W" * 5_000,
@@ -162,6 +164,7 @@ def whole(filler: Filler, fields: dict[str, Any]) -> None:
     assert filled.raw.isascii()
     lines = filled.raw.split(b"\r\n")
     assert max(map(len, lines)) <= 998
+    assert max(map(len, filled.raw.partition(b"\r\n\r\n")[2].split(b"\r\n"))) <= 76
     assert not [line for line in lines if b"\n" in line or b"\r" in line or b"\0" in line]
     found, expected = Elements(body(message, "html")), Elements(body(like, "html"))
     assert found.elements == expected.elements

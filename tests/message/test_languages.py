@@ -91,6 +91,21 @@ def test_a_letter_in_another_language_than_the_contact_s_says_dates_in_its_own(b
     assert "1. April 1990" in fill(message, locale="de-DE", birth_on="1990-04-01").text
 
 
+def test_so_does_a_letter_that_is_in_one_language_only(workshop, fill):
+    (workshop / "assets/campaigns" / SLUG / "body.mjml.j2").write_text(
+        '[% extends "layouts/plain.mjml.j2" %][% block content %][% call text() %]'
+        "<p>{{ birth_on|date }}, {{ 123456|money('EUR') }}</p>[% endcall %][% endblock %]"
+    )
+    message = compiled(workshop)
+
+    told = fill(message, locale="de-DE", birth_on="1990-04-01").text
+    assert "April 1, 1990, €1,234.56" in told
+    assert "1 April 1990" in fill(message, locale="en-GB", birth_on="1990-04-01").text
+    # What was approved before it said its language is filled as it was.
+    before = message.model_copy(update={"language": ""})
+    assert "1. April 1990" in fill(before, locale="de-DE", birth_on="1990-04-01").text
+
+
 def test_a_link_has_one_number_in_all_languages(bilingual):
     message = compiled(bilingual)
     german = message.translations["de"]
@@ -110,10 +125,11 @@ def test_a_compiled_message_comes_back_whole_from_its_approval(bilingual, fill):
     assert fill(kept, locale="de").raw == fill(message, locale="de").raw
 
 
-def test_one_language_leaves_no_trace_in_what_is_approved(workshop):
+def test_one_language_leaves_none_but_its_name_in_what_is_approved(workshop):
     kept = compiled(workshop).model_dump(mode="json")
 
-    assert {"language", "translations", "pictures", "required", "segments"} & set(kept) == set()
+    assert kept["language"] == "en"
+    assert {"translations", "pictures", "required", "segments"} & set(kept) == set()
 
 
 def test_a_body_without_a_subject_in_its_language_is_named_with_the_variant(bilingual):

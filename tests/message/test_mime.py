@@ -15,7 +15,14 @@ from pipelines.errors import Refused
 from pipelines.message.headers import encode_text, mailbox, one_line
 from pipelines.message.mime import Inline, Ready, compose
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
+# A line that is nearly full, with a blank or a dot at its end.
+FULL = st.builds(
+    lambda length, end: "w" * length + end,
+    st.integers(70, 80),
+    st.text(st.sampled_from(" \t\r\n.="), max_size=6),
+)
+ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
+TEXT = ANY | st.lists(FULL, max_size=3).map("".join)
 
 
 def bodies(raw: bytes) -> list[str]:
@@ -37,8 +44,10 @@ def kept(body: str) -> str:
 
 @given(text=TEXT, html=TEXT)
 def test_bodies_arrive_as_they_were(text, html):
-    arrived = bodies(compose([], text, html).raw())
+    raw = compose([], text, html).raw()
 
+    arrived = bodies(raw)
+    assert max(map(len, raw.split(b"\r\n"))) <= 76
     assert [body.replace("\r\n", "\n") for body in arrived] == [kept(text), kept(html)]
 
 

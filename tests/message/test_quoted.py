@@ -25,6 +25,14 @@ NAUGHTY = st.text(
     ),
     max_size=120,
 )
+# A line that is nearly full, and then a blank or a dot at its end.
+FULL = st.builds(
+    lambda length, end, rest: "w" * length + end + rest,
+    st.integers(70, 80),
+    st.text(st.sampled_from(" \t\r\n.="), max_size=6),
+    NAUGHTY,
+)
+NAUGHTY = NAUGHTY | FULL
 VALUES = st.one_of(NAUGHTY, st.none(), st.integers(), st.floats(allow_nan=False), st.booleans())
 
 
@@ -78,11 +86,15 @@ def test_whatever_the_values_are_it_reads_as_rendered_plainly(
 
 @pytest.mark.parametrize("length", range(70, 80))
 def test_a_piece_that_fills_a_line_is_broken_before_it_is_too_long(length: int):
-    for text in ("a" * length, "a" * (length - 3) + "=", "=" * length, "." * length):
+    blanks = [
+        f"{'a' * length}{end}" for end in (". \n", "\t\n", " \nb", "\t\nb", ". ", "\t", " \t\n")
+    ]
+    for text in ("a" * length, "a" * (length - 3) + "=", "=" * length, "." * length, *blanks):
         lines = encoded(text).split("\r\n")
 
         assert max(map(len, lines)) <= 76
         assert quopri.decodestring("\n".join(lines).encode()).decode() == text
+        assert not any(line.endswith((" ", "\t")) for line in lines)
 
 
 @given(text=NAUGHTY)

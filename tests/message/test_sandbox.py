@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
 import pytest
 from jinja2 import DictLoader
 from jinja2.exceptions import SecurityError, TemplateError, TemplateNotFound, TemplateSyntaxError
+from pydantic import BaseModel
 
 from pipelines.campaigns.campaign import load
 from pipelines.errors import TemplateInvalid
@@ -98,11 +103,11 @@ def test_a_loop_over_rows_a_name_of_100_kb_and_sums_are_fine():
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("[% macro a() %][[ a() ]][[ a() ]][% endmacro %][[ a() ]]", "recursion|rounds and calls"),
+        ("[% macro a() %][[ a() ]][[ a() ]][% endmacro %][[ a() ]]", "recursion|rounds, calls"),
         (
             "[% for a in few %][% for b in few %][% for c in few %][% for d in few %][% for e in few %]"
             "[% for f in few %]x" + "[% endfor %]" * 6,
-            "rounds and calls",
+            "rounds, calls",
         ),
     ],
 )
@@ -251,3 +256,113 @@ def test_what_a_block_makes_again_and_again_is_counted():
 
     with pytest.raises(SecurityError, match="looks through more than 20,000,000"):
         put_together(block + calls, rows=ROWS)
+
+
+@pytest.mark.parametrize("form", ["'x'", "['x']", "['y', 'x']"])
+def test_a_file_that_includes_itself_twice_is_stopped(form: str):
+    again = f"[% include {form} %]"
+    twice = "[% if n > 0 %][% set n = n - 1 %]" + again * 2 + "[% endif %]"
+    environment = compile_environment(DictLoader({"x": twice}), autoescape=True)
+
+    with pytest.raises(SecurityError, match="includes in one message"):
+        environment.get_template("x").render(n=40)
+
+
+def test_a_file_that_imports_itself_twice_is_stopped():
+    twice = "[% if n > 0 %][% set n = n - 1 %]" + "[% import 'x' as y with context %]" * 2
+    environment = compile_environment(DictLoader({"x": twice + "[% endif %]"}), autoescape=True)
+
+    with pytest.raises(SecurityError, match="includes in one message"):
+        environment.get_template("x").render(n=40)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ name|list|select('in', name|list)|list|length }}",
+        "{{ rows|selectattr('n', 'in', name|list)|list|length }}",
+        "{{ rows|select('eq', deep)|list|length }}",
+        "{% if 'zz' is in(name) %}{% endif %}" * 30,
+        "{% if name is eq(name) %}{% endif %}" * 30,
+        "{{ [deep, deep, deep]|sort|length }}" * 400,
+    ],
+)
+def test_what_a_test_or_a_sort_looks_through_is_counted_to_its_end(source: str):
+    deep = [[str(number)] for number in range(1_000)]
+    rows = [{"n": number} for number in range(1_000)]
+
+    with pytest.raises(SecurityError, match="looks through more than"):
+        filled(source, name=NAME, rows=rows, deep=deep)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("{{ digits|int(0, 16) is divisibleby(7) }}", "a number above"),
+        ("{{ ten|sum(start=[])|length }}", "sum is for numbers only"),
+        ("{{ ten|sum(start='')|length }}", "sum is for numbers only"),
+        ("{{ '%1000000000d' is odd }}", "odd is for numbers only"),
+        ("{{ '%1000000000d' is even }}", "even is for numbers only"),
+        ("{{ '%1000000000d' is divisibleby(1) }}", "divisibleby is for numbers only"),
+        ("{{ 'a'|round(10, 'ceil') }}", "round is for numbers only"),
+        ("{{ [1]|round(10, 'floor') }}", "round is for numbers only"),
+    ],
+)
+def test_sums_and_tests_of_numbers_take_numbers_of_some_size(source: str, told: str):
+    for run in (filled, put_together):
+        with pytest.raises(SecurityError, match=told):
+            run(source, digits="f" * 50_000, ten=[[1]] * 10)
+
+
+def test_numbers_are_summed_and_tested():
+    source = "{{ rows|sum('n') }} {{ 4 is even }} {{ 4 is odd }} {{ 9 is divisibleby(3) }} {{ 3.5|round }}"
+
+    assert filled(source, rows=ROWS[:4]) == "6 True False True 4.0"
+
+
+class Model(BaseModel):
+    name: str = "Ada"
+
+
+@dataclass
+class Record:
+    name: str = "Ada"
+
+
+class Row(dict[str, str]):
+    pass
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [Model(), Record(), Model, Record, json.loads, json, iter([]), datetime.now(UTC).tzinfo],
+)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ thing.NAME }}",
+        "{{ thing['NAME'] }}",
+        "{{ [thing]|join(thing.NAME) }}",
+        "{{ [thing]|sum('NAME') }}",
+        "{{ [{'a': thing}]|selectattr('a.NAME')|list }}",
+    ],
+)
+def test_a_template_looks_into_values_and_into_no_object_of_ours(source: str, thing: object):
+    for name in [each for each in dir(thing) if not each.startswith("_")] or ["x"]:
+        for run in (filled, put_together):
+            with pytest.raises(SecurityError, match="is unsafe"):
+                run(source.replace("NAME", name), thing=thing)
+
+
+def test_of_a_kind_of_dict_a_template_has_what_is_in_it_and_no_more():
+    for run in (filled, put_together):
+        assert run("{{ row.name }}{{ row['name'] }}", row=Row(name="Ada")) == "AdaAda"
+        with pytest.raises(SecurityError, match="is unsafe"):
+            run("{{ row.pop }}", row=Row(name="Ada"))
+
+
+def test_a_date_a_loop_and_a_block_of_a_template_are_looked_into():
+    source = "{% for a in few %}{{ loop.index }}{{ a.year }}{{ 'x'.upper() }}{% endfor %}"
+
+    assert filled(source, few=[date(2026, 11, 2)]) == "12026X"
+    assert put_together("{% macro m() %}{% endmacro %}{{ m.name }}") == "m"
