@@ -16,9 +16,7 @@ from pipelines.campaigns.campaign import Campaign, slug_of
 from pipelines.campaigns.sources import fingerprints
 from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import approval
-from pipelines.delivery.export import audience_size
-from pipelines.delivery.ledger import Ledger
-from pipelines.delivery.lock import CampaignLock
+from pipelines.delivery.holding import Held, held
 from pipelines.delivery.pausing import is_paused
 from pipelines.delivery.states import FINAL, State
 from pipelines.errors import CampaignInvalid, Problem, SendHeld
@@ -51,32 +49,21 @@ def amend(key: str, *, by: str, workspace: Workspace) -> Amended:
     if not is_paused(space.home.ledgers, key):
         do = f"Pause it first: lettermill campaign pause {key} --by NAME"
         raise SendHeld(f"{key} is not paused; its approval stays as it is", do=do)
-    lock = CampaignLock(space.home.ledgers / f"{key}.lock")
-    try:
-        reached, left = _reached_and_left(key, space)
+    if not approval.has_begun(key, space):
+        do = f"Approve it as it is now: lettermill campaign approve {key} --by NAME"
+        raise SendHeld(f"{key} was sent to nobody yet", do=do)
+    with held(bundle, space) as hold:
+        reached, left = _reached_and_left(key, hold)
         amended = _amended(bundle, by, space)
         save(amended, space.home.approvals)
-    finally:
-        lock.release()
     return Amended(amended, reached, left)
 
 
-def _reached_and_left(key: str, workspace: Workspace) -> tuple[int, int]:
-    """How many are done with, and how many may still be sent to. Raises SendHeld unless there are both."""
-    if not approval.has_begun(key, workspace):
-        do = f"Approve it as it is now: lettermill campaign approve {key} --by NAME"
-        raise SendHeld(f"{key} was sent to nobody yet", do=do)
-    path = workspace.home.ledgers / f"{key}.sqlite"
-    if not path.exists():
-        do = f"See what a send says of it: lettermill campaign send {key}"
-        raise SendHeld(f"the ledger of {key} is missing: who got what is not known", do=do)
-    ledger = Ledger(path)
-    try:
-        counts = ledger.counts()
-    finally:
-        ledger.close()
+def _reached_and_left(key: str, hold: Held) -> tuple[int, int]:
+    """How many are done with, and how many may still be sent to. Raises SendHeld when nobody is left."""
+    counts = hold.ledger.counts()
     reached = sum(count for state, count in counts.items() if State(state) in FINAL)
-    left = audience_size(key, workspace.lake) - reached
+    left = hold.size - reached
     if not left:
         do = f"Approve it as an occurrence of its own: {slug_of(key)}@2"
         raise SendHeld(f"nobody is left of {key}: there is nothing to amend", do=do)

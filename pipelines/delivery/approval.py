@@ -7,6 +7,7 @@ approval shows as changed, and goes out only when it is approved again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +28,7 @@ from pipelines.campaigns.topics import load_topics
 from pipelines.delivery import audience, candidates
 from pipelines.delivery.audience import survivors
 from pipelines.delivery.coupons import Coupons, with_codes
+from pipelines.delivery.holding import head_of
 from pipelines.delivery.imported import suppress_imported
 from pipelines.delivery.ledger import Ledger, reached_by_others
 from pipelines.delivery.lock import CampaignLock
@@ -34,7 +36,7 @@ from pipelines.delivery.look import look
 from pipelines.delivery.people import PeopleStore
 from pipelines.errors import CampaignInvalid, Problem, SendHeld
 from pipelines.message.compile import compile_message
-from pipelines.schema import AUDIENCE, LEDGER_HEADS
+from pipelines.schema import AUDIENCE
 from pipelines.workspace import Workspace
 
 READ = ("core.contacts", "core.consents")
@@ -209,16 +211,13 @@ def expected(bundle: Bundle, to_mail: int) -> None:
 
 
 def has_begun(key: CampaignKey | str, workspace: Workspace) -> bool:
-    """Whether somebody was ever claimed; of a lost ledger nobody knows, so it counts as begun."""
+    """Whether somebody was ever claimed; of a lost or older ledger nobody knows, so it counts as begun."""
+    head = head_of(key, workspace.lake)
     path = workspace.home.ledgers / f"{key}.sqlite"
-    if path.exists():
-        ledger = Ledger(path)
-        try:
-            return bool(ledger.counts())
-        finally:
-            ledger.close()
-    heads = workspace.lake.read(LEDGER_HEADS.name).filter(pl.col("campaign") == key)
-    return int(heads.select(pl.len()).collect().item()) > 0
+    if not path.exists():
+        return head > 0
+    with closing(Ledger(path)) as ledger:
+        return bool(ledger.counts()) or ledger.epoch < head
 
 
 def _plan(

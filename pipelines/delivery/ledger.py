@@ -2,7 +2,7 @@
 
 One SQLite file (WAL, synchronous=FULL) per campaign key; contact ids and keyed hashes, never an
 address. A recipient not yet claimed has no row, so "finished" is derived from the audience. Whether
-it is the one this home knows is sender.py's business; how far a message came before a crash is in marks.py.
+it is the one this home knows is holding.py's business; how far a message came before a crash is in marks.py.
 """
 
 from __future__ import annotations

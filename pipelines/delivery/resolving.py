@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pipelines.campaigns.bundle import Bundle
 from pipelines.campaigns.kinds import InDoubt
 from pipelines.delivery import approval, pausing
-from pipelines.delivery.control import recover, stopped
 from pipelines.delivery.doubts import Verdict, doubts, settle
 from pipelines.delivery.evidence import Log, by_events, by_log, by_sink
-from pipelines.delivery.export import audience_size, export
+from pipelines.delivery.holding import Held, held
 from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.states import Source, State
@@ -60,39 +59,30 @@ def resolve(
     """
     space = workspace
     bundle = approval.approved(key, space)
-    with stopped(key, space):
-        ledger = Ledger(space.home.ledgers / f"{key}.sqlite")
-        try:
-            recover(ledger, key, space)
-            found = _resolved(bundle, ledger, space, log, decision)
-            export(key, ledger, space)
-        finally:
-            ledger.close()
+    with held(bundle, space, waits=True) as hold:
+        found = _resolved(bundle, hold, space, log, decision)
     _answered(key, found, space)
     return found
 
 
 def _resolved(
-    bundle: Bundle, ledger: Ledger, space: Workspace, log: Log | None, decision: Decision | None
+    bundle: Bundle, hold: Held, space: Workspace, log: Log | None, decision: Decision | None
 ) -> Resolved:
     now, flaws, by = space.clock.now(), list[str](), decision.by if decision else None
-    marks = _marks(bundle.key, space)
-    try:
-        known = doubts(ledger)
-        verdicts = [
-            *by_events(bundle.key, known, space),
-            *by_sink(bundle, known, ledger, space),
-        ]
-        if log is not None:
-            more, flaws = by_log(log, bundle, known, ledger, space)
-            verdicts += more
-        settled = settle(ledger, marks, verdicts, at=now, by=by)
-        if decision is not None:
-            left = [each for each in doubts(ledger) if each.state is State.IN_DOUBT]
-            words = [Verdict(each, decision.state, Source.PERSON) for each in left]
-            settled += settle(ledger, marks, words, at=now, by=decision.by)
-    finally:
-        marks.close()
+    ledger, marks = hold.ledger, hold.marks
+    known = doubts(ledger)
+    verdicts = [
+        *by_events(bundle.key, known, space),
+        *by_sink(bundle, known, ledger, space),
+    ]
+    if log is not None:
+        more, flaws = by_log(log, bundle, known, ledger, space)
+        verdicts += more
+    settled = settle(ledger, marks, verdicts, at=now, by=by)
+    if decision is not None:
+        left = [each for each in doubts(ledger) if each.state is State.IN_DOUBT]
+        words = [Verdict(each, decision.state, Source.PERSON) for each in left]
+        settled += settle(ledger, marks, words, at=now, by=decision.by)
     return Resolved(settled, ledger.counts().get(State.IN_DOUBT.value, 0), tuple(flaws))
 
 
@@ -132,7 +122,3 @@ def _answered(key: str, found: Resolved, space: Workspace) -> None:
     known = pausing.paused(space.home.ledgers, key)
     if known is not None and known.by == ASKING and not found.in_doubt:
         pausing.resume(space.home.ledgers, key)
-
-
-def _marks(key: str, space: Workspace) -> Marks:
-    return Marks(space.home.ledgers / f"{key}.marks", audience_size(key, space.lake))

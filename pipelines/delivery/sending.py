@@ -15,10 +15,9 @@ from pipelines.campaigns.campaign import slug_of
 from pipelines.delivery import approval
 from pipelines.delivery.due import hold_when_overdue, left_to_do, overdue
 from pipelines.delivery.exchangers import knowing
-from pipelines.delivery.export import audience_size, export, mailed
-from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.export import mailed
+from pipelines.delivery.holding import held
 from pipelines.delivery.letters import Letters
-from pipelines.delivery.lock import CampaignLock
 from pipelines.delivery.modes import check_mode, live_facts
 from pipelines.delivery.pausing import hold_when_paused, paused, resume
 from pipelines.delivery.resolving import ask_when_over
@@ -104,19 +103,12 @@ def _can_be_written(bundle: Bundle, workspace: Workspace) -> None:
 
 def _give_up(bundle: Bundle, workspace: Workspace) -> SendResult:
     """The last word on whoever is still deferred when a campaign's time and its patience are over."""
-    key, now = bundle.key, workspace.clock.now()
     started = workspace.clock.monotonic()
-    lock = CampaignLock(workspace.home.ledgers / f"{key}.lock")
-    try:
-        ledger = Ledger(workspace.home.ledgers / f"{key}.sqlite")
-        ledger.expire(at=now)
-        export(key, ledger, workspace)
-        counts, epoch = ledger.counts(), ledger.epoch
-        ledger.close()
-    finally:
-        lock.release()
-    size = audience_size(key, workspace.lake)
-    return SendResult(counts, size, 0, epoch, workspace.clock.monotonic() - started)
+    with held(bundle, workspace) as hold:
+        hold.ledger.expire(at=workspace.clock.now())
+        counts = hold.ledger.counts()
+    seconds = workspace.clock.monotonic() - started
+    return SendResult(counts, hold.size, 0, hold.epoch, seconds)
 
 
 def _planned(bundle: Bundle, workspace: Workspace) -> int:

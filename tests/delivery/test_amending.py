@@ -245,7 +245,7 @@ def test_a_send_that_read_the_earlier_approval_does_not_begin(begun: Demo):
 
     with (
         routes_of(space, read_before.brand.name) as routes,
-        pytest.raises(SendHeld, match="approved anew while its send began"),
+        pytest.raises(SendHeld, match="approved anew in the meantime"),
     ):
         send(SendOrder(read_before, space, routes))
 
