@@ -139,7 +139,6 @@ class Desk:
         """Settle by the relay's reply. Raises RelayUnavailable when it is about us."""
         row, reply = pending.row, outcome.reply
         kind = classify(reply)
-        crawls = meaning(kind).then is Then.SLOW and self._slow(row, outcome.stage)
         if outcome.stage is Stage.DOT and reply.code // 100 == 2:
             self._refusals = 0
             name = pending.letter.message_id
@@ -157,7 +156,9 @@ class Desk:
             self._settle(row, State.REJECTED, reply_class=kind.value, reply=reply.masked)
         else:
             self._settle(row, State.DEFERRED, reply_class=kind.value, reply=reply.masked)
-        # Last: whatever becomes of the alarm, what was said of this one is known.
+        # Last: whatever becomes of these, what was said of this one is known.
+        asks_for_less = reply.code // 100 != 2 and meaning(kind).then is Then.SLOW
+        crawls = asks_for_less and self._slow(row, outcome.stage)
         if (why := self.budget.spent(reply, crawls=crawls)) is not None:
             self.alarmed(why)
 
