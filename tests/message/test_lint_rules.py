@@ -55,6 +55,11 @@ BROKEN: dict[str, list[CompiledMessage]] = {
         )
     ],
     "text-words-missing": [letter(PARAGRAPH, text=SHORT_TEXT)],
+    "attribute-without-default": [
+        letter("<p>You are {{ attributes.tier }}</p>"),
+        letter("{% for each in attributes.cities %}<p>{{ each }}</p>{% endfor %}"),
+        letter(subjects={"a": "For {{ attributes['tier'] }}"}),
+    ],
     "unsubscribe-missing": [
         letter(html=PAGE.format(f"<p>{ADDRESS}</p>"), text=SHORT_TEXT),
         letter(text=f"The mill is open.\n{ADDRESS}\n"),
@@ -149,6 +154,11 @@ KEPT: dict[str, list[CompiledMessage]] = {
     "text-mixed-scripts": [letter(subjects={"a": "Бумага from the mill, 5 µm thin"})],
     "text-link-missing": [linked("https://shop.example/")],
     "text-words-missing": [letter(PARAGRAPH)],
+    "attribute-without-default": [
+        letter("<p>You are {{ attributes.tier|default('new') }}</p>"),
+        letter("{% if attributes.tier is defined %}<p>{{ attributes.tier }}</p>{% endif %}"),
+        letter("{% for each in attributes.cities|default([]) %}<p>{{ each }}</p>{% endfor %}"),
+    ],
     "unsubscribe-missing": [
         letter(),
         letter(html=PAGE.format(f"<p>Leave: [[unsubscribe]]</p><p>{ADDRESS}</p>"), text=SHORT_TEXT),
