@@ -154,6 +154,20 @@ def test_a_value_of_an_address_is_encoded_as_a_whole(compiled, fill, value, told
     assert f'href="https://shop.example/?to={told}"' in filled.html
 
 
+def test_no_personal_value_stands_in_an_address_of_svg(workshop):
+    folder = workshop / "assets/campaigns/autumn-thanks"
+    (folder / "body.mjml.j2").unlink()
+    body = "<body><svg>\n<a xlink:href='https://shop.example/{{ city }}'><text>x</text></a></svg></body>"
+    (folder / "body.html.j2").write_text(body)
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compile_message(load(workshop, "autumn-thanks"), project=workshop)
+
+    (problem,) = refused.value.problems
+    assert problem.where.endswith("body.html.j2, line 2")
+    assert "stands in xlink:href" in problem.what
+
+
 def test_markdown_is_set_in_the_letter_and_its_html_is_text(project, fill, tmp_path, workshop):
     folder = workshop / "assets/campaigns/autumn-thanks"
     (folder / "body.mjml.j2").unlink()

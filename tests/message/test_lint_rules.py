@@ -102,6 +102,7 @@ BROKEN: dict[str, list[CompiledMessage]] = {
         letter('<div bgcolor="#777" style="color:rgb(255, 255, 255)"><p>Nearly</p></div>'),
         letter('<p style="color:#aaa;font-size:30px">Large, and still pale</p>'),
     ],
+    "link-base": [letter('<base href="https://shop.example/">')],
     "link-empty": [written(""), pictured('src="" alt="Fern" width="280"'), written("mailto:")],
     "link-placeholder": [
         written("#"),
@@ -127,6 +128,8 @@ BROKEN: dict[str, list[CompiledMessage]] = {
     "link-not-https": [
         linked("http://shop.example/"),
         linked("ftp://shop.example/a"),
+        pictured(f'{IMAGE} srcset="https://shop.example/a.png 1x, http://shop.example/b.png 2x"'),
+        letter("<style>@media print { p { background: url(http://shop.example/a.png) } }</style>"),
         pictured('src="http://shop.example/a.png" alt="Fern" width="280"'),
         pictured('src="data:image/png;base64,AA" alt="Fern" width="280"'),
     ],
@@ -190,6 +193,7 @@ KEPT: dict[str, list[CompiledMessage]] = {
         letter('<div style="color:#eeeeee"><p style="background:#222222">Light on dark</p></div>'),
         letter('<p style="color:#999999">·</p>'),
     ],
+    "link-base": [letter("<p>&lt;base&gt;</p>")],
     "link-empty": [written("mailto:hello@mill.example"), written("tel:+441234")],
     "link-placeholder": [
         letter('<a href="#end">To the end</a><p id="end">The end</p>'),
@@ -200,6 +204,7 @@ KEPT: dict[str, list[CompiledMessage]] = {
     "link-private-host": [linked("https://1.1.1.1/"), linked("https://local.shop.example/")],
     "link-not-https": [
         linked("https://shop.example/"),
+        pictured(f'{IMAGE} srcset="https://shop.example/a,b.png 1x, https://shop.example/b.png"'),
         pictured('src="cid:a" alt="Fern" width="9"'),
     ],
     "client-unsupported": [
