@@ -161,7 +161,7 @@ def _look(brand: Brand) -> list[Problem]:
 
 
 def _alignment(brand: Brand) -> list[Problem]:
-    """A signature of somebody else's domain, which DMARC does not count (RFC 7489, 3.1.1)."""
+    """A signature of somebody else's domain, which DMARC does not count (RFC 9989; before, RFC 7489)."""
     sender = brand.sender_address.rpartition("@")[2].lower()
     signs = brand.dkim.domain if brand.dkim else sender
     if signs == sender or sender.endswith(f".{signs}") or signs.endswith(f".{sender}"):

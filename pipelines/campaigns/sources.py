@@ -13,8 +13,9 @@ from pipelines.campaigns.campaign import Campaign, folder_of
 from pipelines.errors import SegmentInvalid
 from pipelines.segments.project import sql_files
 
-TEMPLATES = tuple(Path("assets/templates") / name for name in ("blocks", "layouts", "images"))
-PHRASES = Path("assets/templates/phrases.yaml")
+TEMPLATES = Path("assets/templates")
+# No message is made from these: of the brands it has one, and begins from a copy of a starter.
+NOT_READ = frozenset({"brands", "galleries", "reports", "starters"})
 SEGMENTS = Path("sql/segments")
 
 
@@ -26,10 +27,11 @@ def fingerprints(campaign: Campaign, project: Path) -> dict[str, str]:
         SegmentInvalid
     ):  # which files it stands on cannot be told; the segment itself has changed
         paths += (project / file.path for file in sql_files(project).needed_by(names))
-    paths += [brands.brand_file(project, campaign.brand), project / topics.FILE, project / PHRASES]
-    folders = [folder_of(project, campaign.slug), *(project / part for part in TEMPLATES)]
-    for folder in folders:
-        paths += (path for path in folder.rglob("*") if path.is_file())
+    paths += [brands.brand_file(project, campaign.brand), project / topics.FILE]
+    paths += folder_of(project, campaign.slug).rglob("*")
+    for part in (project / TEMPLATES).glob("*"):
+        if part.name not in NOT_READ:
+            paths += [part, *part.rglob("*")]
     return _hashes(paths, project)
 
 

@@ -18,6 +18,7 @@ from pipelines.errors import Problem, Refused, did_you_mean
 from pipelines.message.compiled import UNSUBSCRIBE, CompiledMessage
 from pipelines.message.counting import uncounted
 from pipelines.message.fill import Filler, made_up
+from pipelines.message.misspelt import with_near
 from pipelines.message.sandbox import MessageEnvironment, fill_environment
 from pipelines.message.tags import Tags
 
@@ -44,12 +45,11 @@ class _Anything(dict[str, Any]):
         return ""
 
 
-def compile_problem(error: Exception, body: str) -> Problem:
-    """What went wrong while blocks and layouts were put together."""
+def compile_problem(error: Exception, body: str, names: Mapping[str, Any]) -> Problem:
+    """What went wrong while blocks and layouts were put together; names are those they know."""
     if isinstance(error, TemplateSyntaxError):
-        return Problem(
-            f"{error.filename or error.name or body}, line {error.lineno}", str(error.message)
-        )
+        place = f"{error.filename or error.name or body}, line {error.lineno}"
+        return Problem(place, with_near(str(error.message), names))
     if isinstance(error, TemplateNotFound):
         return Problem(body, f"names the template '{error.name}', which does not exist")
     if isinstance(error, SyntaxError):
@@ -63,13 +63,14 @@ def compile_problem(error: Exception, body: str) -> Problem:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename.endswith((".j2", ".md"))
     ]
+    told = with_near(str(error), names)
     if not frames:
-        return Problem(body, str(error))
+        return Problem(body, told)
     # The campaign's own line is what its author can mend; a block fails for what it is given.
     own = [place for file, place in frames if file.startswith(FOLDER.as_posix())]
     within = frames[-1][1]
     place = own[-1] if own else within
-    return Problem(place, f"{error}" if place == within else f"{error} ({within})")
+    return Problem(place, told if place == within else f"{told} ({within})")
 
 
 def fill_problems(
@@ -101,7 +102,7 @@ def _syntax_and_names(
             environment.compile(tree)
         except TemplateSyntaxError as error:
             problem = _located(error, environment, sources) if is_body else None
-            problem = problem or Problem(place, str(error.message))
+            problem = problem or Problem(place, with_near(str(error.message)))
             if problem not in seen:
                 seen.add(problem)
                 yield problem
@@ -154,7 +155,7 @@ def _located(
             environment.compile(environment.parse(source))
         except TemplateSyntaxError as own:
             if own.message == error.message:
-                return Problem(f"{file}, line {own.lineno}", str(own.message))
+                return Problem(f"{file}, line {own.lineno}", with_near(str(own.message)))
     return None
 
 

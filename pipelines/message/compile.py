@@ -173,7 +173,7 @@ class _Compilation:
                 return environment.from_string(source).render()
             return environment.get_template(name).render()
         except (*STOPPED, SyntaxError) as error:
-            raise self.invalid([compile_problem(error, name)]) from error
+            raise self.invalid([compile_problem(error, name, environment.globals)]) from error
 
     def _blocks(self, environment: MessageEnvironment, suffix: str) -> dict[str, Any]:
         found = {}

@@ -23,6 +23,7 @@ from pipelines.message.tags import Tag, Tags
 ATTRIBUTE = r'\s+[\w:@.-]+(?:="[^"]*")?'
 _HREF = re.compile(rf'(<(?:a|area)\b(?:{ATTRIBUTE})*?\s+href=")([^"]*)(")')
 _IMAGE = re.compile(rf'<img\b(?:{ATTRIBUTE})*?\s+src="([^"]*)"')
+_XLINK = re.compile(r"\sxlink:href\s*=\s*(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 _TABLE = re.compile(r"(<table\b[^>]*>)(?=\s*(?:<!--LMTAG\d+X-->\s*)+<tr\b)")
 _BODY = re.compile(r"<body\b[^>]*>")
 _HOST = re.compile(r"https?://[a-z0-9.-]+(:\d+)?(/|\?|#)", re.IGNORECASE)
@@ -146,6 +147,9 @@ class Links:
 
     def in_html(self, markup: str) -> str:
         """The page with marks in place of addresses that are the same for everybody."""
+        told = "stands in xlink:href, where it could be any address; write href"
+        personal = self.tags.within("".join(_XLINK.findall(markup)))
+        self.problems += [Problem(each.place, f"'{each.source}' {told}") for each in personal]
         return _HREF.sub(lambda match: match[1] + self._target(match[2]) + match[3], markup)
 
     def in_text(self, text: str) -> str:

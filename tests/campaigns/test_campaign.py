@@ -197,7 +197,7 @@ def test_a_brand_has_no_address_that_no_envelope_takes(workshop, field, address)
     assert [problem.where for problem in raised.value.problems] == [field]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     address=st.from_regex(
         r"[a-z0-9!'+=.-]{1,66}@([a-z0-9-]{1,64}\.){1,4}[a-z0-9-]{1,64}", fullmatch=True

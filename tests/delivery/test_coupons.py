@@ -95,7 +95,7 @@ def test_codes_are_lacking_only_for_those_who_have_none(coupons):
     assert coupons.lacking("fern", pl.Series([1, 2, 3, 4, 5])) == 2
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     rounds=st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=5),
 )

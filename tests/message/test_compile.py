@@ -154,6 +154,20 @@ def test_a_value_of_an_address_is_encoded_as_a_whole(compiled, fill, value, told
     assert f'href="https://shop.example/?to={told}"' in filled.html
 
 
+def test_no_personal_value_stands_in_an_address_of_svg(workshop):
+    folder = workshop / "assets/campaigns/autumn-thanks"
+    (folder / "body.mjml.j2").unlink()
+    body = "<body><svg>\n<a xlink:href='https://shop.example/{{ city }}'><text>x</text></a></svg></body>"
+    (folder / "body.html.j2").write_text(body)
+
+    with pytest.raises(TemplateInvalid) as refused:
+        compile_message(load(workshop, "autumn-thanks"), project=workshop)
+
+    (problem,) = refused.value.problems
+    assert problem.where.endswith("body.html.j2, line 2")
+    assert "stands in xlink:href" in problem.what
+
+
 def test_markdown_is_set_in_the_letter_and_its_html_is_text(project, fill, tmp_path, workshop):
     folder = workshop / "assets/campaigns/autumn-thanks"
     (folder / "body.mjml.j2").unlink()
@@ -221,7 +235,19 @@ def test_an_address_in_text_of_its_own_has_a_host_of_its_own(compiled):
         ("<mj-text>\n{% if city %}x</mj-text>", "body.mjml.j2, line ", "end of template"),
         ("<mj-text>\n{{ city|shout }}</mj-text>", "body.mjml.j2, line 2", "No filter named"),
         ("\n[[ button('a') ]]", "body.mjml.j2, line 2", "href"),
-        ("\n[[ buton('a') ]]", "body.mjml.j2, line 2", "'buton' is undefined"),
+        (
+            "\n[[ buton('a') ]]",
+            "body.mjml.j2, line 2",
+            "'buton' is undefined. Did you mean 'button'?",
+        ),
+        (
+            "[[ button('a', 'b', algn='c') ]]",
+            "body.mjml.j2, line 1",
+            "'algn'. Did you mean 'align'?",
+        ),
+        ("[[ 'a'|uper ]]", "body.mjml.j2, line 1", "No filter named 'uper'. Did you mean 'upper'?"),
+        ("<mj-text>{{ birth_on|dat }}</mj-text>", "body.mjml.j2, line 1", "Did you mean 'date'?"),
+        ("<mj-text>{{ city is definde }}</mj-text>", "line 1", "Did you mean 'defined'?"),
         ("\n[[ brand.color ]]", "body.mjml.j2, line 2", "color"),
         ("[% include '../../topics.yaml' %]", "body.mjml.j2", "does not exist"),
         ("<mj-include path='/etc/passwd' />", "body.mjml.j2, line 1", "is not supported"),

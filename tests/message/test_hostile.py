@@ -73,11 +73,18 @@ SHOWN = """[% extends "layouts/plain.mjml.j2" %][% block content %][% call text(
 {% set note = attributes.note %}{% if note %}{{ FILTERED }}{% endif %}
 </p>[% endcall %][% endblock %]"""
 FORMATS = (
-    "note|date", "note|moment(note)", "note|money(note)", "3|money(note)", "note|number",
+    "note|date", "note|moment", "'2026-11-02'|date(note)", "note|money('EUR')", "3|money(note)",
+    "note|number",
     "note|plural(one=note, other=note)", "note|truncate(9)", "note|int", "note|float",
     "[note, note]|join(note)",
     "note|title|trim|upper|wordcount", "note|url", "note|urlencode", "note|list|unique|sort|first",
 )  # fmt: skip
+# What each of the formats is for.
+TAME = {
+    "note|date": "2026-11-02", "note|moment": "2026-11-02T08:00:00Z", "'2026-11-02'|date(note)": "short",
+    "note|money('EUR')": "250", "3|money(note)": "EUR", "note|number": "7",
+    "note|plural(one=note, other=note)": "1",
+}  # fmt: skip
 
 
 class Elements(HTMLParser):
@@ -196,6 +203,13 @@ def test_a_naughty_string_that_is_formatted_is_text_or_the_message_is_refused(wr
         assert reason or raw
         assert value not in reason
         assert not parsed(raw).defects
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_is_for_is_written_and_sent(written, name):
+    tame = person(TAME.get(name, "Ada"), where="attributes")
+
+    assert written[name].write(made_up("a", tame)).raw
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

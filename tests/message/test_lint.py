@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,37 @@ def test_the_edges_own_address_may_be_http_and_local():
 
     assert named(message, public_url="http://127.0.0.1:8025") == []
     assert named(message) == ["link-private-host"]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<table background="{}"><tr><td>x</td></tr></table>',
+        '<video poster="{}"></video>',
+        '<svg><image xlink:href="{}"/></svg>',
+        '<img srcset="{} 2x" src="https://shop.example/a.png" alt="" width="9">',
+        '<picture><source srcset="https://shop.example/a.png, {} 1200w"></picture>',
+        "<p style=\"background-image:url('{}')\">x</p>",
+        '<p style="background:#ffffff url( {} ) no-repeat">x</p>',
+        '<style>@media print {{ p {{ background: url("{}") }} }}</style>',
+    ],
+)
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        ("http://shop.example/a.png", "link-not-https"),
+        ("https://192.168.1.7/a.png", "link-private-host"),
+        ("https://{{{{ city }}}}/a.png", "link-placeholder"),
+    ],
+)
+def test_whatever_is_loaded_has_an_address_like_any_other(element, address, rule):
+    body = element.format(address).replace("{{{{", "{{").replace("}}}}", "}}")
+
+    assert rule in named(letter(body))
+
+
+def test_an_address_within_the_page_is_none():
+    assert "link-placeholder" not in named(letter("<p style='filter:url(#a)'>x</p>"))
 
 
 def test_a_finding_names_the_address_the_contrast_and_the_bytes():

@@ -55,6 +55,11 @@ BROKEN: dict[str, list[CompiledMessage]] = {
         )
     ],
     "text-words-missing": [letter(PARAGRAPH, text=SHORT_TEXT)],
+    "attribute-without-default": [
+        letter("<p>You are {{ attributes.tier }}</p>"),
+        letter("{% for each in attributes.cities %}<p>{{ each }}</p>{% endfor %}"),
+        letter(subjects={"a": "For {{ attributes['tier'] }}"}),
+    ],
     "unsubscribe-missing": [
         letter(html=PAGE.format(f"<p>{ADDRESS}</p>"), text=SHORT_TEXT),
         letter(text=f"The mill is open.\n{ADDRESS}\n"),
@@ -97,6 +102,7 @@ BROKEN: dict[str, list[CompiledMessage]] = {
         letter('<div bgcolor="#777" style="color:rgb(255, 255, 255)"><p>Nearly</p></div>'),
         letter('<p style="color:#aaa;font-size:30px">Large, and still pale</p>'),
     ],
+    "link-base": [letter('<base href="https://shop.example/">')],
     "link-empty": [written(""), pictured('src="" alt="Fern" width="280"'), written("mailto:")],
     "link-placeholder": [
         written("#"),
@@ -122,6 +128,8 @@ BROKEN: dict[str, list[CompiledMessage]] = {
     "link-not-https": [
         linked("http://shop.example/"),
         linked("ftp://shop.example/a"),
+        pictured(f'{IMAGE} srcset="https://shop.example/a.png 1x, http://shop.example/b.png 2x"'),
+        letter("<style>@media print { p { background: url(http://shop.example/a.png) } }</style>"),
         pictured('src="http://shop.example/a.png" alt="Fern" width="280"'),
         pictured('src="data:image/png;base64,AA" alt="Fern" width="280"'),
     ],
@@ -149,6 +157,11 @@ KEPT: dict[str, list[CompiledMessage]] = {
     "text-mixed-scripts": [letter(subjects={"a": "Бумага from the mill, 5 µm thin"})],
     "text-link-missing": [linked("https://shop.example/")],
     "text-words-missing": [letter(PARAGRAPH)],
+    "attribute-without-default": [
+        letter("<p>You are {{ attributes.tier|default('new') }}</p>"),
+        letter("{% if attributes.tier is defined %}<p>{{ attributes.tier }}</p>{% endif %}"),
+        letter("{% for each in attributes.cities|default([]) %}<p>{{ each }}</p>{% endfor %}"),
+    ],
     "unsubscribe-missing": [
         letter(),
         letter(html=PAGE.format(f"<p>Leave: [[unsubscribe]]</p><p>{ADDRESS}</p>"), text=SHORT_TEXT),
@@ -180,6 +193,7 @@ KEPT: dict[str, list[CompiledMessage]] = {
         letter('<div style="color:#eeeeee"><p style="background:#222222">Light on dark</p></div>'),
         letter('<p style="color:#999999">·</p>'),
     ],
+    "link-base": [letter("<p>&lt;base&gt;</p>")],
     "link-empty": [written("mailto:hello@mill.example"), written("tel:+441234")],
     "link-placeholder": [
         letter('<a href="#end">To the end</a><p id="end">The end</p>'),
@@ -190,6 +204,7 @@ KEPT: dict[str, list[CompiledMessage]] = {
     "link-private-host": [linked("https://1.1.1.1/"), linked("https://local.shop.example/")],
     "link-not-https": [
         linked("https://shop.example/"),
+        pictured(f'{IMAGE} srcset="https://shop.example/a,b.png 1x, https://shop.example/b.png"'),
         pictured('src="cid:a" alt="Fern" width="9"'),
     ],
     "client-unsupported": [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from jinja2 import DictLoader
@@ -13,6 +15,7 @@ from pydantic import BaseModel
 
 from pipelines.campaigns.campaign import load
 from pipelines.errors import TemplateInvalid
+from pipelines.message.allowed import FILTERS, PERSONAL, TESTS
 from pipelines.message.compile import compile_message
 from pipelines.message.markup import unbounded
 from pipelines.message.sandbox import MOST_ROUNDS, compile_environment, fill_environment
@@ -256,6 +259,16 @@ def test_what_a_block_makes_again_and_again_is_counted():
 
     with pytest.raises(SecurityError, match="looks through more than 20,000,000"):
         put_together(block + calls, rows=ROWS)
+
+
+def test_the_page_names_every_filter_and_test_and_no_other(project: Path):
+    page = (project / "docs/templates.md").read_text()
+    (section,) = re.findall(r"## Filters and tests\n(.*?)\n## ", page, re.DOTALL)
+    filters, tests, absent = section.strip().split("\n\n")
+
+    assert set(re.findall(r"`(\w+)`", filters)) == FILTERS | set(PERSONAL)
+    assert {*re.findall(r"`(\w+)`", tests)} - {"is"} == {each for each in TESTS if each.isalpha()}
+    assert not {*re.findall(r"`(\w+)`", absent.partition("purpose:")[2])} & FILTERS
 
 
 @pytest.mark.parametrize("form", ["'x'", "['x']", "['y', 'x']"])

@@ -58,3 +58,13 @@ def test_a_return_path_is_read_back_whatever_its_case(case):
     assert len(local) <= 64
     assert found == Token(None, "autumn-thanks@2026-11", 123456789)
     assert read_return_path(local, ["other"], KEY) is None
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_a_return_path_of_mail_from_before_is_read_as_well(case):
+    local = "b+aeaaaaaaa5n42flyndxujbvjk65d2crmfzcuwqj3"  # base32, as mailed until then
+
+    found = read_return_path(case(local), ["autumn-thanks@2026-11"], KEY)
+
+    assert found == Token(None, "autumn-thanks@2026-11", 123456789)
+    assert read_return_path(f"{local[:-1]}4", ["autumn-thanks@2026-11"], KEY) is None

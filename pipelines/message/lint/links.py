@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from pipelines.message.compiled import OWN_PAGES, CompiledMessage
-from pipelines.message.lint.page import VALUE, Page
+from pipelines.message.lint.page import VALUE, Element, Page
 from pipelines.message.lint.rule import Finding, Rule, Severity
 from pipelines.message.public_web import is_public
 
@@ -48,8 +48,19 @@ NOT_HTTPS = Rule(
     "A link or image that is not https; the edge's own address is exempt.",
     "Write https:// and see that the page answers there.",
 )
-RULES = (EMPTY, PLACEHOLDER, RELATIVE, PRIVATE, NOT_HTTPS)
+BASE = Rule(
+    "link-base",
+    Severity.ERROR,
+    "A <base>, which would lead every address of the message somewhere else.",
+    "Take it away, and write whole addresses.",
+    may_be_allowed=False,
+)
+RULES = (BASE, EMPTY, PLACEHOLDER, RELATIVE, PRIVATE, NOT_HTTPS)
 
+# Attributes that are asked for as pictures are, wherever they stand.
+_PICTURES = ("background", "poster", "xlink:href")
+_CANDIDATE = re.compile(r"\s*([^\s,]\S*[^\s,])[^,]*(?:,|$)")
+_IN_STYLE = re.compile(r"url\(\s*(?:\"([^\"]*)\"|'([^']*)'|([^)]*))", re.IGNORECASE)
 _ELSEWHERE = ("mailto:", "tel:", "sms:")
 _UNDONE = re.compile(r"(?<![a-z0-9])(todo|fixme|tbd|xxx+|your-?(link|url)(-?here)?)(?![a-z0-9])")
 # Merge tags of other tools, and ours where they were not filled in or were encoded.
@@ -63,6 +74,8 @@ _PRIVATE_ENDS = (".localhost", ".local", ".internal", ".lan", ".intranet", ".hom
 
 def check(compiled: CompiledMessage, page: Page, public_url: str | None) -> Iterator[Finding]:
     """A finding for each address, the first rule it breaks."""
+    if any(each.tag == "base" for each in page.elements):
+        yield BASE.found("HTML", "has a <base>")
     own = public_url.rstrip("/") + "/" if public_url else None
     for address, is_image in dict.fromkeys(addresses(compiled, page)):
         if own and address.startswith(own):
@@ -83,6 +96,23 @@ def addresses(compiled: CompiledMessage, page: Page) -> Iterator[tuple[str, bool
     for element in page.elements:
         if element.tag == "img":
             yield element.attributes.get("src", "").strip(), True
+        yield from ((address, True) for address in _loaded(element))
+    yield from ((address, True) for address in _in_style(page.sheets))
+
+
+def _loaded(element: Element) -> Iterator[str]:
+    """What a mail program would load for an element, beside the picture it may be."""
+    given = element.attributes
+    yield from (given[name].strip() for name in _PICTURES if name in given)
+    yield from _CANDIDATE.findall(given.get("srcset", ""))
+    yield from _in_style(given.get("style", ""))
+
+
+def _in_style(style: str) -> Iterator[str]:
+    for found in _IN_STYLE.findall(style):
+        address = "".join(found).strip()
+        if not address.startswith("#"):  # a part of the page itself
+            yield address
 
 
 def _broken(address: str, page: Page, *, is_image: bool) -> tuple[Rule, str] | None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pipelines.errors import Problem, did_you_mean
 from pipelines.message.compiled import CompiledMessage
-from pipelines.message.lint import clients, html, links, words
+from pipelines.message.lint import clients, html, links, values, words
 from pipelines.message.lint.page import Page
 from pipelines.message.lint.rule import Finding, Rule, Severity
 
@@ -28,6 +28,7 @@ UNNEEDED = Rule(
 )
 RULES: tuple[Rule, ...] = (
     *words.RULES,
+    *values.RULES,
     *html.RULES,
     *links.RULES,
     *clients.RULES,
@@ -70,6 +71,7 @@ def _of_one(compiled: CompiledMessage, public_url: str | None) -> list[Finding]:
     page = Page(compiled)
     return [
         *words.check(compiled, page),
+        *values.check(compiled),
         *html.check(compiled, page, public_url),
         *links.check(compiled, page, public_url),
         *clients.check(page),
