@@ -122,7 +122,8 @@ class Postfix:
         One that is not whole is not executable, was never answered with 250, and lies about for hours.
         """
         found = 0
-        for name in ("incoming", "active", "deferred"):
+        # As a message moves: one that goes on while this looks is met again, and not missed.
+        for name in ("deferred", "incoming", "active", "deferred"):
             for path in (self.folder / "queue" / name).rglob("*"):
                 with suppress(FileNotFoundError):
                     found += path.is_file() and bool(path.stat().st_mode & stat.S_IXUSR)

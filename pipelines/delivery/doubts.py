@@ -12,14 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.campaigns.campaign import Campaign
+from pipelines.campaigns.kinds import InDoubt
 from pipelines.delivery.ledger import Ledger, micros, moment
+from pipelines.delivery.ledger_sql import RESENT, words
 from pipelines.delivery.marks import Marks
+from pipelines.delivery.recovery import LEDGER_ACCEPTED
 from pipelines.delivery.states import TO_RESEND, Source, State
 
 # Evidence that it arrived changes these, too.
 REVISED = frozenset({State.IN_DOUBT, State.WAIVED_SKIP, *TO_RESEND})
+SECOND_PUT_OFF = f"(state = 'deferred' and contact_id in ({RESENT}))"
 COLUMNS = "contact_id, recipient, state, claimed_at, settled_at, reason, epoch"
-RESENT = "select contact_id from doubts where state = 'waived_resend'"
 SETTLE = (
     "update sends set state = ?, reason = ?, settled_at = ?, next_at = null where contact_id = ?"
 )
@@ -41,6 +45,10 @@ class Doubt:
     reason: str | None
     epoch: int
     was_resent: bool
+
+    def due_at(self, campaign: Campaign) -> datetime:
+        """When a campaign's policy lets this one have a second copy."""
+        return moment(self.settled_at) + campaign.resend_after
 
     def may_become(self, state: State) -> bool:
         """Whether a verdict changes anything about this one."""
@@ -77,17 +85,27 @@ def doubts(ledger: Ledger, *, before: datetime | None = None) -> list[Doubt]:
     before  only those in doubt at that time, and for whom a second copy is possible
     """
     twice = resent(ledger)
-    states = [State.IN_DOUBT] if before else sorted(REVISED)
+    which = "state = 'in_doubt'" if before else f"(state in ({words(REVISED)}) or {SECOND_PUT_OFF})"
     rows = ledger.ask(
-        f"select {COLUMNS} from sends where state in ({','.join('?' * len(states))})"
-        " and settled_at <= ? order by recipient",
-        [*states, micros(before) if before else 2**62],
+        f"select {COLUMNS} from sends where {which} and settled_at <= ? order by recipient",
+        [micros(before) if before else 2**62],
     )
     found = [
         Doubt(contact, recipient, State(state), claimed, settled, reason, epoch, contact in twice)
         for contact, recipient, state, claimed, settled, reason, epoch in rows
     ]
     return [each for each in found if before is None or not each.was_resent]
+
+
+def due_by_policy(campaign: Campaign, ledger: Ledger, now: datetime) -> list[Doubt]:
+    """Who is to have a second copy by a campaign's policy now.
+
+    Of whom an accepted ledger proved nothing, only a person may say so: that is everybody at once.
+    """
+    if campaign.in_doubt is not InDoubt.RESEND:
+        return []
+    found = doubts(ledger, before=now - campaign.resend_after)
+    return [each for each in found if each.reason != LEDGER_ACCEPTED]
 
 
 def settle(

@@ -1,33 +1,33 @@
 """Which approved campaigns are to be started now, and why the others are not.
 
 A campaign more than its `late_by` overdue never starts by itself: not in a home that was restored, not
-on a machine that slept. A person may start it, knowing so.
+on a machine that slept. A person may start it, knowing so. What was begun in time goes on by itself, as
+long as its own time came within `late_by`: another try of whom a relay put off, a second copy by policy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from pipelines.campaigns.bundle import Bundle, approved_keys
-from pipelines.campaigns.kinds import InDoubt
 from pipelines.delivery.approval import approved
 from pipelines.delivery.audience import Decision
-from pipelines.delivery.doubts import doubts
-from pipelines.delivery.ledger import Ledger, micros
+from pipelines.delivery.doubts import due_by_policy
+from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import is_held
 from pipelines.delivery.pausing import paused
 from pipelines.delivery.quiet import quiet_of
 from pipelines.delivery.send_times import first_due, last_due, send_times
 from pipelines.delivery.states import State
-from pipelines.delivery.waiting import waiting, zones_of
+from pipelines.delivery.waiting import first_by_zone, waiting, zones_of
 from pipelines.errors import CampaignInvalid, Problem, SendHeld
 from pipelines.schema import AUDIENCE, LEDGER_HEADS
 from pipelines.workspace import Workspace
-
-UNSENT = (State.CLAIMED, State.CONFIRMED_UNSENT)
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,11 @@ def overdue(bundle: Bundle, workspace: Workspace) -> bool:
 
 
 def hold_when_overdue(bundle: Bundle, workspace: Workspace) -> None:
-    """Raises SendHeld for a campaign whose time has passed."""
+    """Raises SendHeld for a campaign whose time has passed, unless only what goes on by itself is left."""
     if not overdue(bundle, workspace):
+        return
+    left = left_to_do(bundle, workspace)
+    if left.expiring or left.goes_on:
         return
     last = _last_awake(bundle, workspace)
     told = (
@@ -109,9 +112,7 @@ def _due(bundle: Bundle, workspace: Workspace, now: datetime) -> Due:
     if overdue(bundle, workspace):
         if work.expiring:
             return Due(bundle.key, start=True, why="overdue: who is deferred is given up on")
-        if work.is_only_in_doubt:
-            return Due(bundle.key, start=True, why="who is in doubt is sent a second copy")
-        if not work.is_only_deferred:
+        if not work.goes_on:
             return Due(bundle.key, start=False, why="overdue; it does not start by itself")
     if held is not None and held.count >= work.now:
         return Due(bundle.key, start=False, why=str(held))
@@ -130,22 +131,13 @@ class Work:
     later: int
     deferred: int
     expiring: int
-    # In doubt for as long as their campaign's policy says, and not for much longer.
-    in_doubt: int = 0
-    # Not claimed yet, and due.
-    fresh: int = 0
-    # Begun and certainly without their mail: they count as if nobody had begun them.
-    unsent: int = 0
+    # Of those due now, who was begun before and whose own time came within `late_by`.
+    lately: int = 0
 
     @property
-    def is_only_in_doubt(self) -> bool:
-        """Whether a run would begin nobody who was not begun: it goes on though the campaign is overdue."""
-        return bool(self.in_doubt) and not self.fresh
-
-    @property
-    def is_only_deferred(self) -> bool:
-        """Whether all that is left is to try again whom a relay put off: that goes on until they expire."""
-        return bool(self.deferred) and not self.fresh and not self.unsent
+    def goes_on(self) -> bool:
+        """Whether a run would try nobody but those: it goes on though the campaign is overdue."""
+        return self.now == self.lately and bool(self.now + self.deferred)
 
     @property
     def unfinished(self) -> int:
@@ -166,32 +158,32 @@ def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
     path = workspace.home.ledgers / f"{key}.sqlite"
     if not path.exists():
         return Work(now=due_now if total else 1, later=later, deferred=0, expiring=0)
-    ledger = Ledger(path)
-    try:
+    with closing(Ledger(path)) as ledger:
         counts, again = ledger.counts(), ledger.due_again(now)
         put_off = ledger.expiring()
         expiring = put_off if put_off and now > _ends(bundle, workspace) else 0
-        waiting, in_doubt = _in_doubt(bundle, ledger, now)
-    finally:
-        ledger.close()
+        doubted = due_by_policy(bundle.campaign, ledger, now)
+        retries = ledger.retries(now)
+        stale = ledger.retries_since(now - bundle.campaign.late_by)
+    stale |= {each.contact_id: each.due_at(bundle.campaign) for each in doubted}
     unclaimed = total - sum(counts.values())
-    fresh = max(0, unclaimed - later)
     return Work(
-        now=fresh + again + waiting,
+        now=max(0, unclaimed - later) + again + len(doubted),
         later=min(later, max(0, unclaimed)),
         deferred=counts.get(State.DEFERRED.value, 0),
         expiring=expiring,
-        in_doubt=in_doubt,
-        fresh=fresh,
-        unsent=sum(counts.get(state.value, 0) for state in UNSENT),
+        lately=len(doubted) + retries if _came_lately(stale, bundle, workspace) else 0,
     )
 
 
-def _in_doubt(bundle: Bundle, ledger: Ledger, now: datetime) -> tuple[int, int]:
-    """How many are to have a second copy by the campaign's policy; of these, whose time came of late."""
-    campaign = bundle.campaign
-    if campaign.in_doubt is not InDoubt.RESEND:
-        return 0, 0
-    found = doubts(ledger, before=now - campaign.resend_after)
-    oldest = micros(now - campaign.resend_after - campaign.late_by) or 0
-    return len(found), sum(each.settled_at > oldest for each in found)
+def _came_lately(times: Mapping[int, datetime], bundle: Bundle, workspace: Workspace) -> bool:
+    """Whether these contacts' times all lie within `late_by`, or in quiet hours that ended within it."""
+    oldest = workspace.clock.now() - bundle.campaign.late_by
+    stale = {contact: at for contact, at in times.items() if at <= oldest}
+    if not stale:
+        return True
+    quiet = quiet_of(bundle, workspace.clock)
+    if quiet is None:
+        return False
+    firsts = first_by_zone(stale, workspace)
+    return all(quiet.ends(zone, first) > oldest for zone, first in firsts.items())

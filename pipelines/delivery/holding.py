@@ -19,9 +19,10 @@ from pipelines.delivery.ledger import Ledger
 from pipelines.delivery.lock import CampaignLock, is_held
 from pipelines.delivery.marks import Marks
 from pipelines.delivery.pausing import is_paused
+from pipelines.delivery.states import State
 from pipelines.errors import LedgerRefused, Problem, SendHeld
 from pipelines.lake import Lake
-from pipelines.schema import LEDGER_HEADS, UTC_TIME
+from pipelines.schema import LEDGER_HEADS, SENDS, UTC_TIME
 from pipelines.settings import DeliveryMode, Settings, machine_id
 from pipelines.workspace import Workspace
 
@@ -126,6 +127,9 @@ def _trusted(ledger: Ledger, marks: Marks, key: str, space: Workspace, *, accept
         "delivery": delivery_of(space.settings),
     }
     problems = list(_doubts(ledger, marks, head, here))
+    if (lost := _settled(key, space.lake) - sum(ledger.counts().values())) > 0:
+        told = f"lacks {lost:,} people of whom it knew more when it was last exported; was it restored?"
+        problems.append(Problem("ledger", told))
     if problems and not accept:
         raise _refusal(key, problems)
     if problems:
@@ -145,6 +149,13 @@ def _doubts(ledger: Ledger, marks: Marks, head: int, here: dict[str, str]) -> It
     if lost := ledger.contradicted(marks):
         told = f"has lost {lost:,} claims: their marks say that a message went out"
         yield Problem("ledger", told)
+
+
+def _settled(key: str, lake: Lake) -> int:
+    """How many rows of campaigns.sends no ledger loses: a claim may be given back, nothing else."""
+    is_settled = ~pl.col("state").is_in(["unclaimed", State.CLAIMED.value])
+    sends = lake.read(SENDS.name).filter(pl.col("campaign") == key, is_settled)
+    return int(sends.select(pl.len()).collect().item())
 
 
 def _refusal(key: str, problems: list[Problem]) -> LedgerRefused:

@@ -19,6 +19,7 @@ from pipelines.delivery import ledger_sql
 from pipelines.delivery.database import opened
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.recovery import (
+    LEDGER_ACCEPTED,
     RECOVERED_RETRY,
     TRIED_AGAIN,
     WENT_OUT,
@@ -27,7 +28,7 @@ from pipelines.delivery.recovery import (
 )
 from pipelines.delivery.replies import Retry
 from pipelines.delivery.retry import wait
-from pipelines.delivery.states import FINAL, TO_RESEND, Candidate, Settlement, State
+from pipelines.delivery.states import AGAIN, FINAL, Candidate, Settlement, State, is_due
 from pipelines.errors import LedgerRefused, Problem
 
 __all__ = ["BATCH", "FINAL", "Candidate", "Ledger", "Settlement", "State", "micros", "moment"]
@@ -72,9 +73,21 @@ class Ledger:
             # Every commit is on disk as it is; its pages are moved to their place in larger steps.
             self._db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
             self._db.executescript(ledger_sql.SCHEMA)
+            self._remember()
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise self._unreadable(str(error)) from None
+
+    def _remember(self) -> None:
+        """Let a ledger from before claims did so keep what a row was before its claim."""
+        known = "select 1 from pragma_table_info('sends') where name = 'was'"
+        if self._db.execute(known).fetchone() is not None:
+            return
+        with _Transaction(self._db):
+            # Of several that open it at once another may have been first.
+            if self._db.execute(known).fetchone() is None:
+                for statement in ledger_sql.REMEMBER:
+                    self._db.execute(statement)
 
     def check(self) -> None:
         """Read the whole file for damage, as a disk or a cut copy leaves it. Raises LedgerRefused.
@@ -159,7 +172,10 @@ class Ledger:
                 twice.append(candidate)
                 continue
             row = known.get(candidate.contact_id)
-            if row is None or _is_due(row[2], row[3], row[4] < epoch, now):
+            # A claim of this epoch is some worker's; recovery left the older ones: provably never sent.
+            if row is None or (
+                is_due(row[2], row[3], now) and (row[2] != State.CLAIMED or row[4] < epoch)
+            ):
                 owner[candidate.address_hash] = candidate.contact_id
                 taken.append(candidate)
         return taken, twice
@@ -200,7 +216,7 @@ class Ledger:
         for recipient, state, reason in rows:
             if recipient < len(seen):
                 seen[recipient] = 1
-                count += is_contradicted(state, reason, found[recipient])
+                count += is_contradicted(state, reason, found[recipient], is_trusted=marks.trusted)
         went_out = found.translate(WENT_OUT)
         return count + sum(1 for is_lost in map(gt, went_out, seen) if is_lost)
 
@@ -227,6 +243,10 @@ class Ledger:
             self._db.execute("insert or replace into meta values ('epoch', ?)", (str(epoch),))
             if bundle is not None:
                 self._db.execute("insert into epochs values (?, ?)", (epoch, bundle))
+        if not marks.trusted:
+            # The marks count as this boot's from here on: none of an earlier try may.
+            deferred = self._db.execute("select recipient from sends where state = 'deferred'")
+            marks.forget([recipient for (recipient,) in deferred])
         marks.renew()
         return epoch
 
@@ -234,24 +254,22 @@ class Ledger:
         """Give back claims of this epoch of which nothing was sent: as if they had not been made."""
         rows = [(contact, epoch) for contact in contacts]
         with _Transaction(self._db):
-            self._db.executemany(
-                "delete from sends where contact_id = ? and state = 'claimed' and epoch = ?"
-                " and attempts = 1",
-                rows,
-            )
-            self._db.executemany(
-                "update sends set state = 'deferred', next_at = claimed_at"
-                " where contact_id = ? and state = 'claimed' and epoch = ?",
-                rows,
-            )
+            self._db.executemany(ledger_sql.FREE_NEW, rows)
+            self._db.executemany(ledger_sql.FREE, rows)
 
     def expire(self, *, at: datetime) -> int:
-        """Give up on everybody deferred, but whom a person lets be tried once more."""
+        """Give up on everybody deferred, but whom a person lets be tried once more. Returns how many.
+
+        Who may have got it already, and waited for a second copy, is left in doubt for good.
+        """
+        now = micros(at)
         with _Transaction(self._db):
-            return self._db.execute(
+            left = self._db.execute(ledger_sql.LEAVE_PUT_OFF, (now,)).rowcount
+            given_up = self._db.execute(
                 f"update sends set state = 'expired', settled_at = ? where {ledger_sql.PUT_OFF}",
-                (micros(at),),
+                (now,),
             ).rowcount
+        return left + given_up
 
     def expiring(self) -> int:
         """How many `expire` would give up on."""
@@ -263,27 +281,27 @@ class Ledger:
         rows = [(c.contact_id, c.address_hash, c.recipient, micros(at)) for c in candidates]
         with _Transaction(self._db):
             self._db.execute(
-                "update sends set state = 'in_doubt', reason = 'ledger_accepted', settled_at = ? "
-                "where state in ('claimed', 'deferred', 'confirmed_unsent', 'waived_resend')",
+                f"update sends set state = 'in_doubt', reason = '{LEDGER_ACCEPTED}', settled_at = ? "
+                f"where state = 'deferred' or state in ({ledger_sql.words(AGAIN)})",
                 (micros(at),),
             )
             self._db.executemany(
                 "insert into sends (contact_id, address_hash, recipient, state, reason, "
                 "settled_at, epoch, worker) "
-                "values (?, ?, ?, 'in_doubt', 'ledger_accepted', ?, 0, 0) on conflict do nothing",
+                f"values (?, ?, ?, 'in_doubt', '{LEDGER_ACCEPTED}', ?, 0, 0) on conflict do nothing",
                 rows,
             )
 
     def cancel(self, candidates: Iterable[Candidate], *, at: datetime) -> int:
         """Give up on everybody who may still be sent to: those of these without a row, those who wait for
         another try, and those a dead run left claimed. Returns how many; who may have got it already and
-        waits for it once more is not among them, and is left in doubt for good.
+        waits for a second copy, or for another try of that, is not among them, and is left in doubt for good.
 
         Only under the campaign's lock, and after `begin_epoch`: it tells who of the claimed got nothing.
         """
         rows = ((c.contact_id, c.address_hash, c.recipient, micros(at)) for c in candidates)
         with _Transaction(self._db):
-            self._db.execute("update sends set state = 'waived_skip' where state = 'waived_resend'")
+            self._db.execute(ledger_sql.LEAVE_UNSENT, (micros(at), self.epoch))
             before = self._db.total_changes
             self._db.execute(
                 "update sends set state = 'cancelled', settled_at = ?, next_at = null"
@@ -321,11 +339,23 @@ class Ledger:
     def due_again(self, at: datetime) -> int:
         """How many of its rows a new run would try: deferred and due, proven unsent, or left claimed."""
         row = self._db.execute(
-            "select count(*) from sends where state in ('claimed', 'confirmed_unsent', 'waived_resend')"
-            " or (state = 'deferred' and coalesce(next_at, 0) <= ?)",
-            (micros(at),),
+            f"select count(*) from sends where {ledger_sql.DUE}", (micros(at),)
         ).fetchone()
         return int(row[0])
+
+    def retries(self, at: datetime) -> int:
+        """How many were put off by a relay, and are due again."""
+        where = f"{ledger_sql.PUT_OFF} and coalesce(next_at, 0) <= ?"
+        row = self._db.execute(f"select count(*) from sends where {where}", (micros(at),))
+        return int(row.fetchone()[0])
+
+    def retries_since(self, at: datetime) -> dict[int, datetime]:
+        """Those who have been due again since this time or longer, by contact, and since when."""
+        where = f"{ledger_sql.PUT_OFF} and coalesce(next_at, 0) <= ?"
+        rows = self.ask(
+            f"select contact_id, coalesce(next_at, 0) from sends where {where}", (micros(at),)
+        )
+        return {int(contact): moment(since) for contact, since in rows}
 
     def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows that answer a question."""
@@ -396,17 +426,11 @@ def reached_by_others(
                 (*REACHED, first, first),
             )
             found.update(contact for (contact,) in rows)
+            # However their second copy ended.
+            found |= {int(contact) for (contact,) in ledger.ask(ledger_sql.RESENT)}
         finally:
             ledger.close()
     return found
-
-
-def _is_due(state: str, next_at: int | None, is_older: bool, now: int) -> bool:
-    if state == State.CLAIMED:
-        return is_older  # recovery left it so: provably never sent
-    if state == State.DEFERRED:
-        return next_at is None or next_at <= now
-    return state in TO_RESEND
 
 
 class _Transaction:

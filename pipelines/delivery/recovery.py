@@ -13,6 +13,8 @@ from pipelines.delivery.states import TO_RESEND, Source, State
 RECOVERED_RETRY = timedelta(minutes=5)
 # The reason of those whom a person lets be tried once more.
 TRIED_AGAIN = "tried_again"
+# The reason of those of whom an accepted ledger proved nothing.
+LEDGER_ACCEPTED = "ledger_accepted"
 SOURCES = frozenset(Source)
 # Marks that say something left for the relay; a byte nobody wrote counts as one, as in marks.py.
 WENT_OUT = bytes(value >= Mark.DOT for value in range(256))
@@ -32,13 +34,20 @@ def recovered(mark: Mark | None, retry: int | None) -> tuple[State, str | None, 
     }[mark]
 
 
-def is_contradicted(state: str, reason: str | None, mark: int) -> bool:
-    """Whether a mark says more than a row from which somebody would be sent to again."""
+def is_contradicted(state: str, reason: str | None, mark: int, *, is_trusted: bool) -> bool:
+    """Whether a mark says more than a row from which somebody would be sent to again.
+
+    is_trusted  the marks are of this boot; of another, a disk may have any that was before the last
+    """
     if state in TO_RESEND:
         # The mark of the try in doubt was taken back when it was settled; a ledger from before that was
         # done still has its dot.
         return mark == Mark.ACCEPTED or (mark >= Mark.DOT and reason in SOURCES)
     if state != State.DEFERRED:
         return False
+    if not is_trusted:
+        # A row from before the power went is on disk, its mark perhaps not: the dot of a try that was put
+        # off since. Nobody who was accepted is ever deferred.
+        return mark == Mark.ACCEPTED
     # Who was refused and is tried again by a person's word has the mark of the refusal.
     return mark in (Mark.DOT, Mark.ACCEPTED) or (mark == Mark.REJECTED and reason != TRIED_AGAIN)

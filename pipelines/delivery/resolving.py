@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipelines.campaigns.bundle import Bundle
 from pipelines.campaigns.kinds import InDoubt
 from pipelines.delivery import approval, pausing
-from pipelines.delivery.doubts import Verdict, doubts, settle
+from pipelines.delivery.doubts import Verdict, doubts, due_by_policy, settle
 from pipelines.delivery.evidence import Log, by_events, by_log, by_sink
 from pipelines.delivery.holding import Held, held
 from pipelines.delivery.ledger import Ledger
@@ -91,16 +91,14 @@ def resend_after_its_time(bundle: Bundle, ledger: Ledger, marks: Marks, space: W
 
     Returns how many. Evidence is looked for first. Only under the campaign's lock.
     """
-    if bundle.campaign.in_doubt is not InDoubt.RESEND:
-        return 0
     now = space.clock.now()
-    before = now - bundle.campaign.resend_after
-    if not (late := doubts(ledger, before=before)):
+    if not (late := due_by_policy(bundle.campaign, ledger, now)):
         return 0
     verdicts = [*by_events(bundle.key, late, space), *by_sink(bundle, late, ledger, space)]
     settle(ledger, marks, verdicts, at=now)
     words = [
-        Verdict(each, State.WAIVED_RESEND, Source.POLICY) for each in doubts(ledger, before=before)
+        Verdict(each, State.WAIVED_RESEND, Source.POLICY)
+        for each in due_by_policy(bundle.campaign, ledger, now)
     ]
     return settle(ledger, marks, words, at=now).total()
 

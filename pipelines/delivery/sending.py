@@ -67,11 +67,9 @@ def _send(
     if not consent.late and overdue(bundle, workspace):
         if left_to_do(bundle, workspace).expiring:
             ended = _give_up(bundle, workspace)
-            if not ended.unclaimed:
-                return ended
-        left = left_to_do(bundle, workspace)
-        if not left.is_only_in_doubt and not left.is_only_deferred:
-            hold_when_overdue(bundle, workspace)
+            if not left_to_do(bundle, workspace).now:
+                return _over(bundle, ended, workspace)
+        hold_when_overdue(bundle, workspace)
     approval.expected(bundle, _planned(bundle, workspace))
     facts = live_facts(workspace.lake, key)
     check_mode(workspace.settings, workspace.home, probe=home_at, facts=facts)
@@ -85,10 +83,14 @@ def _send(
             progress,
             at_start(bundle, workspace),
         )
-        result = send(order)
+        return _over(bundle, send(order), workspace)
+
+
+def _over(bundle: Bundle, result: SendResult, workspace: Workspace) -> SendResult:
+    """A run's result; a campaign that is over then asks about whom is in doubt, if that is its policy."""
     if not result.unclaimed and not left_to_do(bundle, workspace).unfinished:
         ask_when_over(bundle, result.counts.get(State.IN_DOUBT.value, 0), workspace)
-    return replace(result, paused=paused(workspace.home.ledgers, key))
+    return replace(result, paused=paused(workspace.home.ledgers, bundle.key))
 
 
 def _can_be_written(bundle: Bundle, workspace: Workspace) -> None:

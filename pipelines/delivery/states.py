@@ -27,8 +27,11 @@ class State(StrEnum):
 
 # Who was in doubt and is sent to: nobody got it, or somebody said that twice is better than never.
 TO_RESEND = frozenset({State.CONFIRMED_UNSENT, State.WAIVED_RESEND})
+# Whom the next run tries whatever the time; whoever is deferred, once it is theirs. A claim that recovery
+# left is provably unsent.
+AGAIN = frozenset({State.CLAIMED, *TO_RESEND})
 # From these nobody is mailed again, unless evidence says that an in-doubt message never arrived.
-FINAL = frozenset(State) - {State.CLAIMED, State.DEFERRED, *TO_RESEND}
+FINAL = frozenset(State) - {State.DEFERRED, *AGAIN}
 
 
 class Source(StrEnum):
@@ -39,6 +42,11 @@ class Source(StrEnum):
     RELAY_LOG = "relay_log"
     PERSON = "person"
     POLICY = "policy"
+
+
+def is_due(state: str, next_at: int | None, now: int) -> bool:
+    """Whether a new run would try somebody in this state. Times in microseconds."""
+    return state in AGAIN or (state == State.DEFERRED and (next_at or 0) <= now)
 
 
 # Tuples, since a send makes one of each for everybody: a frozen dataclass takes three times as long.

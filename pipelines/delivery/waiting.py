@@ -15,12 +15,13 @@ import polars as pl
 from pipelines.campaigns.bundle import Bundle
 from pipelines.delivery.audience import Decision
 from pipelines.delivery.destinations import OTHER, to
+from pipelines.delivery.doubts import due_by_policy
 from pipelines.delivery.exchangers import recalled
 from pipelines.delivery.ledger import Ledger, micros
 from pipelines.delivery.pace import Full, Pace
 from pipelines.delivery.quiet import Quiet, quiet_of
 from pipelines.delivery.routes import Routes, by_relay, load_routes
-from pipelines.delivery.states import State
+from pipelines.delivery.states import is_due
 from pipelines.schema import AUDIENCE, CONTACTS
 from pipelines.settings import DeliveryMode
 from pipelines.workspace import Workspace
@@ -73,6 +74,18 @@ def zones_of(bundle: Bundle, workspace: Workspace) -> list[str | None]:
     """The time zones of whoever is to be mailed."""
     zones = _recipients(bundle, workspace).select(pl.col(ZONE).unique()).collect()
     return pl.DataFrame(zones)[ZONE].to_list()
+
+
+def first_by_zone(
+    times: Mapping[int, datetime], workspace: Workspace
+) -> dict[str | None, datetime]:
+    """The first of these contacts' times in each time zone."""
+    zones = workspace.lake.read(CONTACTS.name).select("contact_id", ZONE)
+    known = zones.filter(pl.col("contact_id").is_in(list(times))).collect()
+    found: dict[str | None, datetime] = {}
+    for contact, zone in pl.DataFrame(known).iter_rows():
+        found[zone] = min(found.get(zone, times[contact]), times[contact])
+    return found
 
 
 def _routes(bundle: Bundle, workspace: Workspace) -> Routes | None:
@@ -131,7 +144,9 @@ def _open(
     if not path.exists() or contacts.is_empty():
         return contacts.len()
     with closing(Ledger(path)) as ledger:
-        settled = set(_settled(ledger, contacts, micros(workspace.clock.now()) or 0))
+        now = workspace.clock.now()
+        settled = set(_settled(ledger, contacts, micros(now) or 0))
+        settled -= {each.contact_id for each in due_by_policy(bundle.campaign, ledger, now)}
     return sum(contact not in settled for contact in contacts)
 
 
@@ -139,12 +154,10 @@ def _settled(ledger: Ledger, contacts: pl.Series, now: int) -> Iterator[int]:
     """Those of these contacts whom no run would try now."""
     low, high = int(contacts.min()), int(contacts.max())  # type: ignore[arg-type]
     step = (high - low) // (len(contacts) // CHUNK + 1) + 1
-    again = (State.CLAIMED, State.CONFIRMED_UNSENT)
     for first in range(low, high + 1, step):
         rows = ledger.between(("contact_id", "state", "next_at"), first, first + step - 1)
         for contact, state, next_at in rows:
-            is_due = state == State.DEFERRED and (next_at or 0) <= now
-            if state not in again and not is_due:
+            if not is_due(state, next_at, now):
                 yield contact
 
 

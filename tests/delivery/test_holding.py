@@ -59,6 +59,11 @@ def empty_it(demo: Demo) -> None:
     path_of(demo).touch()
 
 
+def restore_a_copy_made_while_it_was_sent(demo: Demo) -> None:
+    change(demo, "delete from sends where recipient % 2")
+    path_of(demo).with_suffix(".marks").unlink()
+
+
 def take_one_from_elsewhere(demo: Demo) -> None:
     change(demo, "update meta set value = 'elsewhere' where name = 'home_id'")
 
@@ -73,8 +78,15 @@ def kept(demo: Demo) -> int:
 
 @pytest.mark.parametrize(
     "harm",
-    [lose, empty_it, restore_an_earlier_copy, take_one_from_elsewhere, lose_claims],
-    ids=["missing", "empty", "older", "another home's", "with claims lost"],
+    [
+        lose,
+        empty_it,
+        restore_an_earlier_copy,
+        restore_a_copy_made_while_it_was_sent,
+        take_one_from_elsewhere,
+        lose_claims,
+    ],
+    ids=["missing", "empty", "older", "copied", "another home's", "with claims lost"],
 )
 def test_no_command_makes_a_ledger_trusted_that_is_not(sent: Demo, harm: Callable[[Demo], None]):
     key, space = sent.campaign, sent.workspace

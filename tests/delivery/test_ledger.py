@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pipelines.delivery.claims import Shard, claim
 from pipelines.delivery.doubts import Verdict, doubts, settle
 from pipelines.delivery.export import export_sends, mailed
-from pipelines.delivery.ledger import Ledger
+from pipelines.delivery.ledger import Ledger, reached_by_others
 from pipelines.delivery.marks import Mark, Marks
 from pipelines.delivery.recovery import TRIED_AGAIN
 from pipelines.delivery.replies import Retry
@@ -29,6 +29,17 @@ from pipelines.errors import LedgerRefused
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 # Two pairs share an address, as a family does.
 EVERYBODY = [Candidate(10 + n, f"hash{h}", n) for n, h in enumerate([0, 0, 1, 2, 3, 4, 5, 5])]
+KEPT = (
+    "state",
+    "reason",
+    "reply_class",
+    "attempts",
+    "claimed_at",
+    "settled_at",
+    "next_at",
+    "epoch",
+)
+ENDED = (State.CANCELLED, State.REJECTED, State.EXPIRED, State.WITHHELD)
 OUTCOMES = {
     State.ACCEPTED: Mark.ACCEPTED, State.DEFERRED: Mark.DEFERRED,
     State.REJECTED: Mark.REJECTED, State.IN_DOUBT: Mark.DOT,
@@ -49,6 +60,7 @@ class Sending(RuleBasedStateMachine):
         self.at = NOON
         self.closed: set[str] = set()  # addresses nobody may be claimed for any more
         self.open: dict[int, Candidate] = {}
+        self.before: dict[int, dict[str, Any] | None] = {}  # rows as they were before their claim
         self.resent: set[int] = set()  # contacts who were let have a second copy
         self.begin()
 
@@ -58,8 +70,14 @@ class Sending(RuleBasedStateMachine):
 
     @rule(wanted=st.lists(st.sampled_from(EVERYBODY), unique=True, min_size=1))
     def claim(self, wanted: list[Candidate]) -> None:
+        rows = {row["contact_id"]: row for row in self.ledger.rows()}
         taken = self.ledger.claim(wanted, marks=self.marks, epoch=self.epoch, worker=0, at=self.at)
 
+        for each in taken:
+            # Who is claimed anew after a kill stays as before the first of these claims.
+            row = rows.get(each.contact_id)
+            if row is None or row["state"] != State.CLAIMED:
+                self.before[each.contact_id] = row
         hashes = [each.address_hash for each in taken]
         assert not self.closed & set(hashes)
         assert len(set(hashes)) == len(hashes)
@@ -83,6 +101,20 @@ class Sending(RuleBasedStateMachine):
             self.closed.add(who.address_hash)
         else:
             self.closed.discard(who.address_hash)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def give_back_unbegun(self, data: st.DataObject) -> None:
+        who = data.draw(st.sampled_from(sorted(self.open.values(), key=lambda c: c.contact_id)))
+
+        self.ledger.free([who.contact_id], epoch=self.epoch)
+
+        del self.open[who.contact_id]
+        rows = {row["contact_id"]: row for row in self.ledger.rows()}
+        found, before = rows.get(who.contact_id), self.before.get(who.contact_id)
+        assert (found is None) == (before is None)
+        if found is not None and before is not None:
+            assert {name: found[name] for name in KEPT} == {name: before[name] for name in KEPT}
 
     @rule(data=st.data(), reboot=st.sampled_from([False, False, True]))
     def die_and_begin_again(self, data: st.DataObject, reboot: bool) -> None:
@@ -155,15 +187,24 @@ class Sending(RuleBasedStateMachine):
     @rule()
     def give_up(self) -> None:
         # Whom a person lets be tried once more is not given up on before.
+        doubted = [row["contact_id"] for row in self.ledger.rows() if self.may_have_it(row)]
         put_off = [row for row in self.ledger.rows(State.DEFERRED) if row["reason"] != TRIED_AGAIN]
 
         assert self.ledger.expire(at=self.at) == len(put_off)
         self.closed |= {row["address_hash"] for row in put_off}
+        states = {row["contact_id"]: row["state"] for row in self.ledger.rows()}
+        assert {states[contact] for contact in doubted} <= {State.WAIVED_SKIP}
+
+    def may_have_it(self, row: dict[str, Any]) -> bool:
+        """Whether somebody put off has had a first copy, perhaps."""
+        is_put_off = row["state"] == State.DEFERRED and row["reason"] != TRIED_AGAIN
+        return is_put_off and row["contact_id"] in self.resent
 
     @precondition(lambda self: not self.open)
     @rule()
     def somebody_cancels(self) -> None:
         before = self.ledger.counts()
+        ended = {row["contact_id"] for row in self.ledger.rows() if row["state"] in ENDED}
 
         count = self.ledger.cancel(EVERYBODY, at=self.at)
 
@@ -171,6 +212,8 @@ class Sending(RuleBasedStateMachine):
         assert after.get(State.CANCELLED, 0) - before.get(State.CANCELLED, 0) == count
         assert not {State.DEFERRED, *TO_RESEND, State.CLAIMED} & set(after)
         self.closed |= {each.address_hash for each in EVERYBODY}
+        told = {row["contact_id"] for row in self.ledger.rows(State.CANCELLED)}
+        assert not (told - ended) & self.resent  # nobody knows that they got nothing
 
     @precondition(lambda self: not self.open)
     @rule()
@@ -362,6 +405,7 @@ def test_a_mark_that_says_more_than_its_row_tells_that_claims_were_lost(
     epoch = ledger.begin_epoch(marks=marks, at=NOON)
     ledger.claim([Candidate(7, "hash", 1)], marks=marks, epoch=epoch, worker=0, at=NOON)
     marks[1] = mark
+    marks = Marks(tmp_path / "a.marks", 3)
     with sqlite3.connect(ledger.path) as torn:
         torn.execute(statement)
 
@@ -384,3 +428,149 @@ def test_a_ledger_from_before_there_were_several_messages_knows_its_one(
     ledger.begin_epoch(marks=marks, at=NOON, bundle="amended")
 
     assert ledger.bundles() == {1: "only", 2: "amended"}
+
+
+SECOND = Candidate(12, "hash1", 2)
+
+
+@pytest.fixture
+def second(fresh: tuple[Ledger, Marks, int]) -> tuple[Ledger, Marks, int]:
+    """Somebody was in doubt, was let have a second copy, and is claimed for it."""
+    ledger, marks, epoch = fresh
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+    lost = Settlement(12, State.IN_DOUBT, reason="connection_lost")
+    ledger.settle([lost], epoch=epoch, at=NOON)
+    words = [Verdict(each, State.WAIVED_RESEND, Source.PERSON) for each in doubts(ledger)]
+    settle(ledger, marks, words, at=NOON, by="Ines")
+    assert ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON) == [SECOND]
+    return ledger, marks, epoch
+
+
+def put_off(ledger: Ledger, epoch: int) -> None:
+    later = Settlement(12, State.DEFERRED, reply_class="busy", retry=Retry.SOON)
+    ledger.settle([later], epoch=epoch, at=NOON)
+
+
+def test_a_second_copy_that_was_not_begun_is_waited_for_as_before(
+    second: tuple[Ledger, Marks, int],
+):
+    ledger, _, epoch = second
+
+    ledger.free([12], epoch=epoch)
+
+    assert [(each.state, each.was_resent) for each in doubts(ledger)] == [("waived_resend", True)]
+    assert ledger.expiring() == 0
+
+
+def test_of_a_second_copy_that_was_put_off_evidence_of_the_first_is_still_believed(
+    second: tuple[Ledger, Marks, int],
+):
+    ledger, marks, epoch = second
+    put_off(ledger, epoch)
+    verdicts = [Verdict(each, State.CONFIRMED_SENT, Source.EVENT) for each in doubts(ledger)]
+
+    settle(ledger, marks, verdicts, at=NOON)
+
+    assert ledger.counts() == {"confirmed_sent": 1}
+    assert ledger.due_again(NOON + timedelta(days=1)) == 0
+
+
+@pytest.mark.parametrize("end", ["cancel", "expire"])
+def test_who_may_have_the_first_copy_is_not_told_as_one_who_got_nothing(
+    second: tuple[Ledger, Marks, int], end: str
+):
+    ledger, _, epoch = second
+    put_off(ledger, epoch)
+
+    if end == "cancel":
+        assert ledger.cancel([SECOND], at=NOON) == 0
+    else:
+        ledger.expire(at=NOON)
+
+    assert [(row["state"], row["reason"]) for row in ledger.rows()] == [("waived_skip", "person")]
+    assert len(doubts(ledger)) == 1
+
+
+def test_whoever_may_have_the_first_copy_is_reached_however_the_second_ended(
+    second: tuple[Ledger, Marks, int],
+):
+    ledger, _, epoch = second
+    ledger.settle([Settlement(12, State.REJECTED)], epoch=epoch, at=NOON)
+
+    assert reached_by_others(ledger.path.parent, "spring", "spring@2") == {12}
+
+
+def test_who_was_never_begun_is_so_after_a_kill_and_a_pause(fresh: tuple[Ledger, Marks, int]):
+    ledger, marks, epoch = fresh
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+    epoch = ledger.begin_epoch(marks=marks, at=NOON)
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+
+    ledger.free([12], epoch=epoch)
+
+    assert ledger.rows() == []
+
+
+def test_whom_a_person_lets_be_tried_once_more_is_so_after_a_pause(
+    fresh: tuple[Ledger, Marks, int],
+):
+    ledger, marks, epoch = fresh
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+    ledger.settle([Settlement(12, State.REJECTED)], epoch=epoch, at=NOON)
+    ledger.try_again(["policy"], at=NOON)
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+
+    ledger.free([12], epoch=epoch)
+
+    assert [(row["reason"], row["attempts"]) for row in ledger.rows()] == [(TRIED_AGAIN, 1)]
+    assert ledger.expiring() == 0
+
+
+def test_a_ledger_from_before_claims_remembered_forgets_no_second_copy(
+    second: tuple[Ledger, Marks, int],
+):
+    ledger, marks, _ = second
+    before = ledger.rows()
+    ledger.close()
+    with sqlite3.connect(ledger.path) as older:
+        older.execute("alter table sends drop column was")
+
+    ledger = Ledger(ledger.path)
+    epoch = ledger.begin_epoch(marks=marks, at=NOON)
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+    ledger.free([12], epoch=epoch)
+
+    assert before[0]["state"] == "claimed"
+    assert ledger.counts() == {"waived_resend": 1}
+
+
+@pytest.mark.parametrize("mark", [Mark.CLAIMED, Mark.DOT, Mark.DEFERRED, Mark.REJECTED])
+def test_after_a_power_cut_a_mark_from_before_the_last_tells_of_no_lost_claim(
+    fresh: tuple[Ledger, Marks, int], mark: Mark
+):
+    ledger, marks, epoch = fresh
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+    put_off(ledger, epoch)
+    marks[SECOND.recipient] = mark
+    marks.close()
+    for boot in ("another", "this", "this"):
+        file = ledger.path.with_suffix(".marks")
+        if boot == "another":
+            file.write_bytes(b"another-boot" + file.read_bytes()[12:])
+        marks = Marks(file, len(EVERYBODY))
+
+        assert ledger.contradicted(marks) == 0
+        ledger.begin_epoch(marks=marks, at=NOON)
+        marks.close()
+
+
+def test_after_a_power_cut_a_message_without_a_row_still_tells_of_a_lost_claim(
+    fresh: tuple[Ledger, Marks, int],
+):
+    ledger, marks, epoch = fresh
+    ledger.claim([SECOND], marks=marks, epoch=epoch, worker=0, at=NOON)
+    put_off(ledger, epoch)
+    marks[1], marks[SECOND.recipient] = Mark.DOT, Mark.ACCEPTED
+    marks.trusted = False
+
+    assert ledger.contradicted(marks) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.campaigns.bundle import Bundle
+from pipelines.campaigns.bundle import Bundle, save
 from pipelines.campaigns.campaign import load
+from pipelines.campaigns.kinds import InDoubt
 from pipelines.clock import FrozenClock
 from pipelines.delivery import approval
 from pipelines.delivery.destinations import to
@@ -220,6 +222,31 @@ def test_a_send_leaves_out_whoever_is_quiet_and_a_later_one_mails_them(night):
     assert not told[0].start
     morning = open_workspace(demo.settings, FrozenClock(now + timedelta(hours=3, minutes=2)))
     assert [(each.start, each.why) for each in due(morning)] == [(True, "due")]
+
+
+def test_while_everybody_to_be_sent_to_again_is_quiet_no_run_is_started(night):
+    zone = "Pacific/Auckland"
+    demo = night(around(datetime.now(UTC), zone))
+    move(demo, "UTC")
+    send_campaign(demo.campaign, demo.workspace)
+    move(demo, zone)
+    bundle = approval.approved(demo.campaign, demo.workspace)
+    resends = bundle.campaign.model_copy(update={"in_doubt": InDoubt.RESEND})
+    save(
+        bundle.model_copy(update={"campaign": resends, "amends": bundle.versions}),
+        demo.home.approvals,
+    )
+
+    for state in ("claimed", "confirmed_unsent", "waived_resend", "in_doubt"):
+        with sqlite3.connect(demo.home.ledgers / f"{demo.campaign}.sqlite") as ledger:
+            ledger.execute("update sends set state = 'accepted'")
+            ledger.execute(
+                "update sends set state = ?, settled_at = 0 where contact_id ="
+                " (select min(contact_id) from sends where contact_id % 2 = 0)",
+                (state,),
+            )
+        (told,) = due(demo.workspace)
+        assert (told.start, told.why[:13]) == (False, "1 waits until"), state
 
 
 def at(demo: Demo, now: datetime) -> Workspace:
