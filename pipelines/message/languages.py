@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,12 @@ def chosen(locale: Any, languages: Container[str]) -> str:
 
 def is_of(locale: Any, language: str) -> bool:
     """Whether a locale is one of a language: de-AT of de; de is none of de-AT."""
-    spoken, wanted = str(locale or "").replace("_", "-").lower(), language.lower()
+    return _is_of(str(locale or "")[:40], language)
+
+
+@lru_cache(maxsize=1024)  # the same few for every contact
+def _is_of(locale: str, language: str) -> bool:
+    spoken, wanted = locale.replace("_", "-").lower(), language.lower()
     return spoken == wanted or spoken.startswith(f"{wanted}-")
 
 
