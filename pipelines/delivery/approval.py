@@ -177,7 +177,7 @@ def _with_coupons(frame: pl.DataFrame, bundle: Bundle, workspace: Workspace) -> 
         return frame
     # Before any is handed out: of an audience that is held afterwards none would come back.
     expected(bundle, _to_mail(frame).len())
-    codes = Coupons(workspace.home.coupons).hand_out(
+    codes = Coupons(workspace.home.coupons, workspace.lake).hand_out(
         pool, _to_mail(frame), campaign=bundle.key, at=workspace.clock.now()
     )
     return with_codes(frame, codes)
@@ -191,7 +191,9 @@ def _enough_coupons(campaign: Campaign, plan: Plan, workspace: Workspace) -> Non
     """Raises CampaignInvalid when there are fewer codes than people to mail."""
     if campaign.coupon is None:
         return
-    lacking = Coupons(workspace.home.coupons).lacking(campaign.coupon, _to_mail(plan.frame))
+    lacking = Coupons(workspace.home.coupons, workspace.lake).lacking(
+        campaign.coupon, _to_mail(plan.frame)
+    )
     if lacking:
         told = f"has {lacking:,} codes too few for {plan.to_mail:,} people"
         do = f"Load more: lettermill coupon load {campaign.coupon} FILE"

@@ -1,7 +1,8 @@
 """Coupon codes, each handed out to one person for ever: who got which.
 
 One SQLite file in the home. A code is given when an audience is frozen, and is on disk before the
-audience is; whoever is planned again, after a crash or in a reminder from the same pool, has the same.
+audience is; whoever is planned again, after a crash or in a reminder from the same pool, has the same,
+and keeps it when two contacts turn out to be one person.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.contacts.identity import MERGED
 from pipelines.delivery.database import opened
 from pipelines.errors import CampaignInvalid, Problem, SendHeld, did_you_mean
+from pipelines.lake import Lake
+from pipelines.schema import IDENTITIES
 
 BUSY_SECONDS = 30.0
 SHOWN = 10
@@ -43,6 +47,12 @@ select contact_id from wanted
 where not exists (
     select 1 from codes where codes.pool = :pool and codes.contact_id = wanted.contact_id
 )
+"""
+# Whoever has one already keeps that, and the other stays spent.
+_FOLLOW = """
+update or ignore codes
+set contact_id = (select survivor from merged where merged.contact_id = codes.contact_id)
+where pool = :pool and contact_id in (select contact_id from merged)
 """
 _HAND_OUT = f"""
 update codes set contact_id = given.contact_id, campaign = :campaign, handed_out_at = :at
@@ -72,10 +82,13 @@ class Pool:
 
 
 class Coupons:
-    """The coupon codes of a home; the file is made when the first are loaded."""
+    """The coupon codes of a home; the file is made when the first are loaded.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    lake  where it is known who was merged into whom; needed to hand out
+    """
+
+    def __init__(self, path: Path, lake: Lake | None = None) -> None:
+        self.path, self._lake = path, lake
 
     def load(self, pool: str, codes: Iterable[str]) -> int:
         """Add codes to a pool, all or none; those it has already stay as they are. Returns how many were new.
@@ -131,6 +144,7 @@ class Coupons:
             )
         with self._open() as db:
             _want(db, contacts)
+            self._follow(db, pool)
             (needed,) = db.execute(f"select count(*) from ({_WITHOUT})", {"pool": pool}).fetchone()
         return max(0, int(needed) - known[pool].left)
 
@@ -144,6 +158,7 @@ class Coupons:
         with self._open() as db:
             _want(db, contacts)
             db.execute("begin immediate")
+            self._follow(db, pool)
             (needed,) = db.execute(f"select count(*) from ({_WITHOUT})", {"pool": pool}).fetchone()
             values = {"pool": pool, "campaign": campaign, "at": _micros(at), "most": needed}
             given = db.execute(_HAND_OUT, values).rowcount
@@ -158,6 +173,16 @@ class Coupons:
                 (pool,),
             ).fetchall()
         return pl.DataFrame(rows, {"contact_id": pl.Int64, "coupon": pl.String}, orient="row")
+
+    def _follow(self, db: sqlite3.Connection, pool: str) -> None:
+        """Let the codes of those who were merged go with the person."""
+        if self._lake is None:
+            return
+        merged = self._lake.read(IDENTITIES.name).filter(pl.col("source") == MERGED)
+        pairs = merged.select(pl.col("external_id").cast(pl.Int64), "contact_id").collect()
+        db.execute("create temp table merged (contact_id integer primary key, survivor integer)")
+        db.executemany("insert or ignore into merged values (?, ?)", pl.DataFrame(pairs).rows())
+        db.execute(_FOLLOW, {"pool": pool})
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.delivery.coupons import Coupons, Pool, with_codes
 from pipelines.errors import CampaignInvalid, SendHeld
+from pipelines.schema import IDENTITIES
 
 AT = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 
@@ -43,6 +44,28 @@ def test_whoever_is_asked_for_again_has_the_same_code_in_a_reminder_too(coupons)
 
     assert {7: again[7], 8: again[8]} == first
     assert again[9] not in first.values()
+
+
+def test_a_code_goes_with_the_person_when_two_contacts_are_merged(coupons, lake):
+    first = given_out(coupons, 7, 8)
+    identities = {"source": ["merged", "merged"], "external_id": ["7", "8"], "contact_id": [5, 6]}
+    lake.append(IDENTITIES, pl.DataFrame(identities))
+    merged = Coupons(coupons.path, lake)
+
+    assert merged.lacking("fern", pl.Series([5, 6, 9])) == 0
+    again = given_out(merged, 5, 6, 9)
+
+    assert {5: again[5], 6: again[6]} == {5: first[7], 6: first[8]}
+    assert coupons.pools() == [Pool("fern", 3, 3)]
+
+
+def test_of_two_merged_who_both_have_a_code_the_one_who_stays_keeps_theirs(coupons, lake):
+    first = given_out(coupons, 5, 7)
+    lake.append(
+        IDENTITIES, pl.DataFrame({"source": ["merged"], "external_id": ["7"], "contact_id": [5]})
+    )
+
+    assert given_out(Coupons(coupons.path, lake), 5) == {5: first[5]}
 
 
 def test_too_few_codes_hold_the_send_and_hand_out_none(coupons):
