@@ -164,15 +164,15 @@ def left_to_do(bundle: Bundle, workspace: Workspace) -> Work:
         expiring = put_off if put_off and now > _ends(bundle, workspace) else 0
         doubted = due_by_policy(bundle.campaign, ledger, now)
         retries = ledger.retries(now)
-        stale = ledger.retries_since(now - bundle.campaign.late_by)
-    stale |= {each.contact_id: each.due_at(bundle.campaign) for each in doubted}
+        since = ledger.retries_since(now - bundle.campaign.late_by)
+    since |= {each.contact_id: each.due_at(bundle.campaign) for each in doubted}
     unclaimed = total - sum(counts.values())
     return Work(
         now=max(0, unclaimed - later) + again + len(doubted),
         later=min(later, max(0, unclaimed)),
         deferred=counts.get(State.DEFERRED.value, 0),
         expiring=expiring,
-        lately=len(doubted) + retries if _came_lately(stale, bundle, workspace) else 0,
+        lately=len(doubted) + retries if _came_lately(since, bundle, workspace) else 0,
     )
 
 

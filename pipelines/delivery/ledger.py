@@ -198,8 +198,8 @@ class Ledger:
             for s in settlements
         ]
 
-        def retry_at(attempts: int, retry: str | None) -> int | None:
-            return None if retry is None else micros(at + wait(attempts, Retry(retry)))
+        def retry_at(attempts: int, retry: str) -> int | None:
+            return micros(at + wait(attempts, Retry(retry)))
 
         self._db.create_function("retry_at", 2, retry_at)
         with _Transaction(self._db):

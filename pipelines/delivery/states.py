@@ -49,7 +49,7 @@ def is_due(state: str, next_at: int | None, now: int) -> bool:
     return state in AGAIN or (state == State.DEFERRED and (next_at or 0) <= now)
 
 
-# Tuples, since a send makes one of each for everybody: a frozen dataclass takes three times as long.
+# Tuples, since a send makes one of each for everybody: a frozen dataclass takes twice as long.
 class Candidate(NamedTuple):
     """One recipient a worker would like to claim."""
 

@@ -12,7 +12,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 def on_the_wire(message: bytes) -> bytes:
     """Every line ended by CRLF, every leading dot doubled (RFC 5321 4.5.2)."""
-    # As numbers: looking through a message of 15 kB takes 6 µs, with bytes.count 40.
+    # As numbers: looking through a message of 15 kB takes 8 µs, with bytes.count 40.
     signs = np.frombuffer(message, np.uint8)
     is_return, is_feed = signs == RETURN, signs == FEED
     returns, feeds = is_return.tobytes(), is_feed.tobytes()

@@ -1,4 +1,4 @@
-"""Fill a compiled message for one person: string work, some 130 µs.
+"""Fill a compiled message for one person: string work, some 70 µs.
 
 Knows the templates, the tokens and the headers every campaign message carries. Whether this person
 may get it at all was decided in delivery.
